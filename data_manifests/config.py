@@ -1,0 +1,52 @@
+"""Settings as typed sections: what a TOML file may say, with errors a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from data_manifests.errors import ConfigError
+
+__all__ = ["Section", "parse_section"]
+
+S = TypeVar("S", bound="Section")
+
+
+class Section(BaseModel):
+    """A table of settings: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def parse_section(model: type[S], values: Mapping[str, Any], where: str) -> S:
+    """The checked section; `where` names the file or option that an error should point at."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(
+            f"{where}: {_first_fault(model, error)}", "Correct it and run the command again."
+        ) from error
+
+
+def _first_fault(model: type[BaseModel], error: ValidationError) -> str:
+    fault = error.errors()[0]
+    path = [str(p) for p in fault["loc"]]
+    name = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        known = _names(model, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}."
+        return f"unknown setting {name!r}; {hint}"
+    return f"{name} = {fault['input']!r}: {fault['msg']}."
+
+
+def _names(model: type[BaseModel], path: list[str]) -> list[str]:
+    for step in path:
+        inner = model.model_fields[step].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

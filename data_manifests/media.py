@@ -1,0 +1,99 @@
+"""Pictures the toolkit makes: named by content hash, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_manifests.errors import StorageError
+
+__all__ = ["Workspace", "write_atomic", "write_media"]
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folders of one workspace; originals live elsewhere and are never written."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """The settings file."""
+        return self.root / "authface.toml"
+
+    @property
+    def tables(self) -> Path:
+        """Delta tables."""
+        return self.root / "tables"
+
+    @property
+    def media(self) -> Path:
+        """Crops, tiles and proxies, named by content hash; Label Studio serves from here."""
+        return self.root / "media"
+
+    @property
+    def runs(self) -> Path:
+        """Training runs."""
+        return self.root / "runs"
+
+    @property
+    def label_studio(self) -> Path:
+        """Data of a Label Studio started from this workspace."""
+        return self.root / "label-studio"
+
+
+def write_media(media: Path, kind: str, data: bytes, suffix: str) -> tuple[str, str]:
+    """Write bytes to media/kind/ab/<sha256><suffix> unless they are there.
+
+    (relative path, SHA-256).
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    relative = Path(kind) / sha256[:2] / f"{sha256}{suffix}"
+    target = media / relative
+    # The name is the content's hash and files appear whole, so one of the right size is the right
+    # one.
+    if not (target.exists() and target.stat().st_size == len(data)):
+        write_atomic(target, data)
+    return relative.as_posix(), sha256
+
+
+def write_atomic(target: Path, data: bytes) -> None:
+    """Write a file so that it is seen whole or not at all, even across a power cut."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+        try:
+            with os.fdopen(handle, "wb") as part:
+                part.write(data)
+                part.flush()
+                os.fsync(part.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(target)
+            _sync_folder(target.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        wrong = (
+            f"The disk that holds {target.parent} is full."
+            if full
+            else f"{target} can't be written: {error.strerror}."
+        )
+        raise StorageError(
+            wrong, "Nothing is half written: mend it and run the command again."
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,338 @@
+"""The nouns of the house: one frozen dataclass each; the Arrow schemas are derived from them.
+
+Pixel coordinates: origin at the top left corner of the upright photo, x to the right, y down; a box
+covers [left, right) x [top, bottom). Landmarks come in the order of `LANDMARK_NAMES`, where "left"
+is the left side *of the picture*, as face detectors and the FFHQ template have it. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field
+from datetime import datetime
+from typing import Any
+
+__all__ = [
+    "LANDMARK_NAMES",
+    "Agreement",
+    "Annotation",
+    "Box",
+    "Capture",
+    "Consensus",
+    "Consent",
+    "Crop",
+    "Face",
+    "Photo",
+    "Point",
+    "Pose",
+    "Region",
+    "Retouch",
+    "Sample",
+    "Task",
+    "Verdict",
+]
+
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+
+
+def column(about: str, *, unit: str = "", key: bool = False, default: Any = MISSING) -> Any:
+    """A dataclass field that carries its description and unit into the Arrow schema."""
+    metadata = {"about": about, "unit": unit, "key": key}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """An upright rectangle in pixels."""
+
+    left: float = column("left edge", unit="px")
+    top: float = column("top edge", unit="px")
+    right: float = column("right edge, outside the box", unit="px")
+    bottom: float = column("bottom edge, outside the box", unit="px")
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Height in pixels."""
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One point in pixels."""
+
+    x: float = column("distance from the left edge", unit="px")
+    y: float = column("distance from the top edge", unit="px")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pose:
+    """Where a head points, estimated from five landmarks: for sorting, not for measuring."""
+
+    roll: float = column("in-plane rotation, clockwise positive", unit="degree")
+    yaw: float = column(
+        "turn to the picture's right positive, -1 to 1 at about a profile", unit="1"
+    )
+    pitch: float = column("chin down positive, -1 to 1", unit="1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one gate said about one photo or face."""
+
+    gate: str = column("name of the gate")
+    value: float | None = column("what was measured", default=None)
+    threshold: float | None = column("what it was compared with", default=None)
+    keep: bool = column("true if the gate lets it pass")
+    reason: str = column("one sentence for people", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """How a photo was taken, as far as its metadata says."""
+
+    camera: str | None = column("maker and model", default=None)
+    lens: str | None = column("lens model", default=None)
+    focal_length_mm: float | None = column("focal length", unit="mm", default=None)
+    focal_length_35mm: float | None = column("equivalent on 24 x 36 mm", unit="mm", default=None)
+    aperture_f: float | None = column("f-number", default=None)
+    iso: int | None = column("sensitivity", default=None)
+    shutter_s: float | None = column("exposure time", unit="s", default=None)
+    taken_at: datetime | None = column(
+        "camera clock, taken as UTC unless it says an offset", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """An original file and what was judged about it."""
+
+    photo_id: str = column("SHA-256 of the file's bytes, hexadecimal", key=True)
+    path: str = column("where it was found")
+    copies: tuple[str, ...] = column("other paths with the same bytes", default=())
+    state: str = column("kept, set_aside (a gate said no) or quarantined (could not be read)")
+    reasons: tuple[str, ...] = column("short codes of why it was not kept", default=())
+    format: str = column("JPEG, PNG, TIFF, WEBP, AVIF, HEIF or RAW, from the bytes", default="")
+    size_bytes: int = column("size of the file", unit="byte")
+    width: int = column("width of the upright photo", unit="px", default=0)
+    height: int = column("height of the upright photo", unit="px", default=0)
+    bit_depth: int = column("bits per channel in the file", unit="bit", default=0)
+    orientation: int = column("EXIF orientation that was baked in, 1 if none", default=1)
+    colour_profile: str = column(
+        "name of the embedded ICC profile, or untagged", default="untagged"
+    )
+    capture: Capture | None = column("capture facts", default=None)
+    photographer: str | None = column("who took it", default=None)
+    licence: str | None = column("licence of the photo", default=None)
+    consent_id: str | None = column("the consent that covers it", default=None)
+    subject_id: str | None = column("who is in it, as a pseudonym", default=None)
+    xmp_rating: int | None = column("-1 rejected, 0 unrated, 1 to 5", default=None)
+    xmp_label: str | None = column("colour label, as written", default=None)
+    perceptual_hash: str | None = column("256-bit pHash, hexadecimal", default=None)
+    near_duplicate_of: str | None = column("photo_id of the one kept instead", default=None)
+    proxy_path: str | None = column("2048 px sRGB JPEG, relative to media/", default=None)
+    proxy_width: int = column("width of the proxy", unit="px", default=0)
+    proxy_height: int = column("height of the proxy", unit="px", default=0)
+    verdicts: tuple[Verdict, ...] = column("what each gate said", default=())
+    ingest_key: str = column("hash of the settings and code version that judged it", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """A picture cut from a photo: an aligned face or a native-resolution tile."""
+
+    path: str = column("relative to media/, named by content hash")
+    sha256: str = column("SHA-256 of the file")
+    kind: str = column("aligned or tile")
+    width: int = column("width", unit="px")
+    height: int = column("height", unit="px")
+    matrix: tuple[float, ...] = column("2x3 matrix, row by row, from photo pixels to crop pixels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """A face found in a photo."""
+
+    face_id: str = column("photo_id, a dash and 12 digits of the box's hash", key=True)
+    photo_id: str = column("the photo it was found in")
+    index: int = column("0 for the largest face of the photo")
+    box: Box = column("the face in photo pixels")
+    landmarks: tuple[Point, ...] = column(
+        "five points in photo pixels, empty if the finder gives none", default=()
+    )
+    pose: Pose | None = column("estimated from the landmarks", default=None)
+    score: float | None = column("the finder's confidence, 0 to 1", default=None)
+    finder: str = column("name and version of the face finder")
+    landmark_source: str = column("finder, person or none", default="none")
+    eye_distance: float | None = column(
+        "between the eye centres in the original", unit="px", default=None
+    )
+    crops: tuple[Crop, ...] = column("aligned crop and tiles", default=())
+    left_eye_box: Box | None = column("in aligned-crop pixels", default=None)
+    right_eye_box: Box | None = column("in aligned-crop pixels", default=None)
+    nose_box: Box | None = column("in aligned-crop pixels", default=None)
+    mouth_box: Box | None = column("in aligned-crop pixels", default=None)
+    identity_group: str | None = column("same person, if consent allows grouping", default=None)
+    verdicts: tuple[Verdict, ...] = column("what each gate said about this face", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A question sent out to photographers."""
+
+    task_key: str = column("photo_id, kind and round, joined by colons", key=True)
+    photo_id: str = column("the photo it asks about")
+    kind: str = column("triage, retouch or review")
+    round: int = column("1 for the first time it is asked", default=1)
+    state: str = column("waiting, sent, labelled, skipped, set_aside or deleted")
+    image_path: str = column("the picture shown, relative to media/")
+    image_width: int = column("its width", unit="px")
+    image_height: int = column("its height", unit="px")
+    server: str | None = column("identity of the Label Studio it was sent to", default=None)
+    project_id: int | None = column("Label Studio project", default=None)
+    task_id: int | None = column("Label Studio task", default=None)
+    note: str = column("why it is asked", default="")
+    sent_at: datetime | None = column("when the server made it", default=None)
+    updated_at: datetime | None = column("the server's last change seen", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A box or point that a person drew or confirmed."""
+
+    label: str = column("what it marks")
+    box: Box | None = column("in photo pixels", default=None)
+    point: Point | None = column("in photo pixels", default=None)
+    origin: str = column("manual, prediction or prediction-changed", default="manual")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One person's answer."""
+
+    annotation_id: str = column("the server's unique id of the answer", key=True)
+    task_key: str = column("the question")
+    photo_id: str = column("the photo")
+    annotator: str = column("pseudonym of the person")
+    state: str = column("counted, skipped, set_aside (a rule refused it) or deleted")
+    flags: tuple[str, ...] = column("names of the merge rules that fired", default=())
+    decision: str | None = column(
+        "accept, retouch or reject; approve, fix or reject in a review", default=None
+    )
+    reasons: tuple[str, ...] = column("why it was rejected", default=())
+    rating: int | None = column("stars, 1 to 5", default=None)
+    semantic_tags: tuple[str, ...] = column("question/value, what is in the picture", default=())
+    photographic_tags: tuple[str, ...] = column(
+        "question/value, how it was photographed", default=()
+    )
+    caption: str | None = column("the caption as edited", default=None)
+    note: str | None = column("note for the retoucher", default=None)
+    regions: tuple[Region, ...] = column("boxes and points", default=())
+    raw: str = column("the server's JSON result, as it came")
+    lead_time_s: float | None = column("how long the person took", unit="s", default=None)
+    cancelled: bool = column("the person skipped the task", default=False)
+    ground_truth: bool = column("used to score annotators, not as a vote", default=False)
+    created_at: datetime | None = column("server time", default=None)
+    updated_at: datetime | None = column("server time", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far people agree on one question."""
+
+    question: str = column("name of the question")
+    value: str = column("what was settled, empty if it was not")
+    voters: int = column("how many answered")
+    share: float = column("share of voters for the value, 0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consensus:
+    """What the people agree on for one photo."""
+
+    photo_id: str = column("the photo", key=True)
+    decision: str | None = column("settled decision, none on conflict", default=None)
+    voters: int = column("people whose answers counted")
+    agreement: float | None = column("share for the leading decision, 0 to 1", default=None)
+    conflict: bool = column("true if the decision needs another pair of eyes")
+    reasons: tuple[str, ...] = column(
+        "reject reasons that at least half the rejecting voters gave", default=()
+    )
+    rating: float | None = column("median stars", default=None)
+    semantic_tags: tuple[str, ...] = column("tags that at least half the voters gave", default=())
+    photographic_tags: tuple[str, ...] = column(
+        "tags that at least half the voters gave", default=()
+    )
+    caption: str | None = column("the newest human caption, never averaged", default=None)
+    agreements: tuple[Agreement, ...] = column("question by question", default=())
+    annotation_ids: tuple[str, ...] = column("the answers it was made from", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retouch:
+    """A retouched file that came back."""
+
+    retouch_id: str = column("SHA-256 of the returned file", key=True)
+    photo_id: str = column("the photo it was made from")
+    path: str = column("where it was found")
+    match_method: str = column("how it was matched: id, name, or pixels")
+    match_score: float = column("how sure the match is, 0 to 1")
+    round: int = column("1 for the first return", default=1)
+    verdicts: tuple[Verdict, ...] = column(
+        "registration, texture ratio, colour drift, resolution", default=()
+    )
+    state: str = column("waiting, approved, fix or rejected")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """A permission that covers photos; rows are only ever added."""
+
+    consent_id: str = column("identity of the record", key=True)
+    purposes: tuple[str, ...] = column(
+        "curation, annotation, training, publish, identity_embedding"
+    )
+    basis: str = column("release, public_domain or own_photos, and where it is kept")
+    valid_from: datetime = column("start")
+    valid_until: datetime | None = column("end, none if open", default=None)
+    withdrawn_at: datetime | None = column("when it was withdrawn", default=None)
+    note: str = column("anything a reader should know", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What training reads: one aligned crop with its words and boxes."""
+
+    sample_id: str = column(
+        "SHA-256 over the crop's hash and the face id, first 32 digits", key=True
+    )
+    photo_id: str = column("the photo")
+    face_id: str = column("the face")
+    retouch_id: str | None = column(
+        "the retouched file the crop was cut from, if any", default=None
+    )
+    annotation_ids: tuple[str, ...] = column("answers behind the words", default=())
+    crop_path: str = column("relative to media/")
+    crop_sha256: str = column("SHA-256 of the crop")
+    width: int = column("width of the crop", unit="px")
+    height: int = column("height of the crop", unit="px")
+    caption: str = column("sentence or tags that describe the crop", default="")
+    semantic_tags: tuple[str, ...] = column("what is in the picture", default=())
+    photographic_tags: tuple[str, ...] = column("how it was photographed", default=())
+    landmarks: tuple[Point, ...] = column("in crop pixels", default=())
+    left_eye_box: Box | None = column("in crop pixels", default=None)
+    right_eye_box: Box | None = column("in crop pixels", default=None)
+    nose_box: Box | None = column("in crop pixels", default=None)
+    mouth_box: Box | None = column("in crop pixels", default=None)
+    native_width: float = column(
+        "width of the same area in the original: SDXL's original size", unit="px"
+    )
+    native_height: float = column("height of the same area in the original", unit="px")
+    crop_left: int = column("SDXL's crop offset; 0 for an aligned crop", unit="px", default=0)
+    crop_top: int = column("SDXL's crop offset; 0 for an aligned crop", unit="px", default=0)
+    weight: float = column("how much it counts in training", default=1.0)
+    split: str = column("train, validation or test; one person is never in two")
+    consent_id: str = column("the consent it stands on")

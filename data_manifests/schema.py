@@ -1,0 +1,100 @@
+"""From a noun (frozen dataclass) to its Arrow schema, and from rows to records and back.
+
+Delta has no unsigned, float16 or map types, so only strings, 64-bit integers and floats, booleans,
+UTC timestamps, lists and structs are used.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import asdict, fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+__all__ = ["arrow_schema", "key_of", "records_from_table", "table_from_records"]
+
+Record = TypeVar("Record")
+
+_PLAIN: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+def arrow_schema(noun: type) -> pa.Schema:
+    """The Arrow schema of a noun; every field carries its description and unit as metadata."""
+    return pa.schema(_arrow_fields(noun))
+
+
+def key_of(noun: type) -> str:
+    """The name of the noun's key column."""
+    return next(f.name for f in fields(noun) if f.metadata.get("key"))
+
+
+def table_from_records(noun: type[Record], records: Iterable[Record]) -> pa.Table:
+    """An Arrow table with one row per record, in the noun's schema."""
+    return pa.Table.from_pylist([asdict(r) for r in records], schema=arrow_schema(noun))  # type: ignore[call-overload]
+
+
+def records_from_table(noun: type[Record], table: pa.Table) -> list[Record]:
+    """The rows as records; columns the noun does not know are ignored."""
+    return [_build(noun, row) for row in table.to_pylist()]
+
+
+def _arrow_fields(noun: type) -> list[pa.Field]:
+    hints = _hints(noun)
+    return [_arrow_field(f.name, hints[f.name], dict(f.metadata)) for f in fields(noun)]
+
+
+def _arrow_field(name: str, hint: Any, metadata: dict[str, Any]) -> pa.Field:
+    inner, optional = _strip_none(hint)
+    notes = {k: str(metadata[k]) for k in ("about", "unit") if metadata.get(k)}
+    return pa.field(name, _arrow_type(inner), nullable=optional, metadata=notes or None)
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if typing.get_origin(hint) is tuple:
+        # Item fields stay nullable: Delta engines disagree on non-null list items.
+        return pa.list_(_arrow_type(typing.get_args(hint)[0]))
+    if is_dataclass(hint):
+        # Struct members stay nullable, since the struct itself may be missing.
+        return pa.struct([f.with_nullable(True) for f in _arrow_fields(typing.cast(type, hint))])
+    raise TypeError(f"no Arrow type for {hint!r}")
+
+
+def _strip_none(hint: Any) -> tuple[Any, bool]:
+    if isinstance(hint, types.UnionType):
+        (inner,) = [a for a in typing.get_args(hint) if a is not type(None)]
+        return inner, True
+    return hint, False
+
+
+@cache
+def _hints(noun: Any) -> dict[str, Any]:
+    return typing.get_type_hints(noun)
+
+
+def _build(noun: type[Record], row: dict[str, Any]) -> Record:
+    hints = _hints(noun)
+    values = {n: _value(h, row[n]) for n, h in hints.items() if n in row and row[n] is not None}
+    return noun(**values)
+
+
+def _value(hint: Any, value: Any) -> Any:
+    inner, _ = _strip_none(hint)
+    if typing.get_origin(inner) is tuple:
+        item = typing.get_args(inner)[0]
+        return tuple(_value(item, v) for v in value)
+    if is_dataclass(inner):
+        return _build(typing.cast(type, inner), value)
+    return value
