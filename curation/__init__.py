@@ -1,0 +1,1 @@
+"""From a photographer's folder to judged photos, aligned faces, crops, tiles and proxies."""

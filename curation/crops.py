@@ -1,0 +1,143 @@
+"""Align, cut and tile faces. One warp per crop, from the nearest pyramid level, never enlarged.
+
+Coordinates are those of records.py: the origin is the corner of the first pixel, whose centre is
+(0.5, 0.5). Matrices are 2x3 float64 and go from photo pixels to crop pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.decode import Pixels
+from data_manifests.records import Box, Point
+
+__all__ = ["PartBoxes", "align_matrix", "native_side", "part_boxes", "tile_boxes", "warp"]
+
+Matrix = NDArray[np.float64]
+
+# Left eye, right eye, nose, left and right mouth corner in the 512 px crop, as seen in the picture.
+# Source: facexlib's FFHQ template, which GFPGAN and CodeFormer align to.
+TEMPLATE_512 = np.array(
+    [
+        (192.98138, 239.94708),
+        (318.90277, 240.1936),
+        (256.63416, 314.01935),
+        (201.26117, 371.41043),
+        (313.08905, 371.15118),
+    ]
+)
+BORDER_RGB = (132, 133, 135)  # what the restorers' alignment pads with, same source
+# Sides of the part boxes over the eye distance (mouth: over its width). Source: GFPGAN's landmark
+# boxes (eyes 1.4 x their extent, taken as 0.48 of the eye distance; mouth 1 x), for five points.
+_EYE, _NOSE, _MOUTH, _LEAST_PART = 0.48 * 1.4, 0.6, 1.03, 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartBoxes:
+    """Eye, nose and mouth boxes in crop pixels."""
+
+    left_eye: Box
+    right_eye: Box
+    nose: Box
+    mouth: Box
+
+
+def align_matrix(landmarks: Sequence[Point], size: int) -> Matrix:
+    """The similarity that takes five landmarks onto the FFHQ template of `size` px.
+
+    Least median of squares, so that one misplaced landmark does not tilt the face. Raises
+    ValueError where the points allow no similarity.
+    """
+    points = np.array([(p.x, p.y) for p in landmarks])
+    found, _ = cv2.estimateAffinePartial2D(points, TEMPLATE_512 * (size / 512), method=cv2.LMEDS)
+    if found is None or not np.isfinite(found).all() or _scale(found) < 1e-6:
+        raise ValueError("the landmarks allow no similarity transform")
+    return np.asarray(found, dtype=np.float64)
+
+
+def native_side(matrix_23: Matrix, size: int) -> float:
+    """How many photo pixels the side of the aligned crop spans."""
+    return size / _scale(matrix_23)
+
+
+def warp(levels: Sequence[Pixels], matrix_23: Matrix, size: int) -> Pixels:
+    """The aligned square of `size` px, from the smallest level that still need not be enlarged."""
+    full_height, full_width = levels[0].shape[:2]
+    fitting = [_level_matrix(level, matrix_23, full_width, full_height) for level in levels]
+    usable = [i for i, m in enumerate(fitting) if _scale(m) <= 1.0 + 1e-3]
+    chosen = usable[-1] if usable else 0
+    centred = fitting[chosen].copy()
+    # OpenCV counts from the first pixel's centre, we from its corner.
+    centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5
+    deep = levels[0].dtype == np.uint16
+    cut: Any = cv2.warpAffine(
+        levels[chosen],
+        centred,
+        (size, size),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=[c * 257 if deep else c for c in BORDER_RGB],
+    )
+    return cut  # type: ignore[no-any-return]
+
+
+def part_boxes(landmarks: Sequence[Point], matrix_23: Matrix, size: int) -> PartBoxes:
+    """Eye, nose and mouth boxes in the crop, cut off at its border."""
+    points = np.array([(p.x, p.y, 1.0) for p in landmarks]) @ matrix_23.T
+    left_eye, right_eye, nose, mouth_left, mouth_right = points
+    between = math.dist(left_eye, right_eye)
+    mouth = (mouth_left + mouth_right) / 2
+    mouth_side = max(math.dist(mouth_left, mouth_right) * _MOUTH, _EYE * between)
+    return PartBoxes(
+        left_eye=_square(left_eye, _EYE * between, size),
+        right_eye=_square(right_eye, _EYE * between, size),
+        nose=_square(nose, _NOSE * between, size),
+        mouth=_square(mouth, mouth_side, size),
+    )
+
+
+def tile_boxes(box: Box, width: int, height: int, tile: int) -> list[Box]:
+    """Squares of `tile` px in the photo that cover the box, evenly spread, rows first.
+
+    A photo smaller than a tile gives the one tile that fits.
+    """
+    lefts = _starts(box.left, box.right, width, tile)
+    tops = _starts(box.top, box.bottom, height, tile)
+    wide, high = min(tile, width), min(tile, height)
+    return [Box(left=x, top=y, right=x + wide, bottom=y + high) for y in tops for x in lefts]
+
+
+def _starts(start: float, end: float, limit: int, tile: int) -> list[int]:
+    start, end = max(0.0, start), min(float(limit), end)
+    count = max(1, math.ceil((end - start) / tile))
+    spare = count * tile - (end - start)
+    first = start - spare / 2 if count == 1 else start
+    step = 0.0 if count == 1 else (end - start - tile) / (count - 1)
+    last = max(limit - tile, 0)
+    return sorted({min(max(round(first + i * step), 0), last) for i in range(count)})
+
+
+def _square(centre: NDArray[np.float64], side: float, limit: int) -> Box:
+    half = max(side, _LEAST_PART) / 2
+    low, high = centre - half, centre + half
+    left, top = (float(min(max(v, 0.0), limit - 1.0)) for v in low)
+    right, bottom = (float(min(max(v, 1.0), limit)) for v in high)
+    return Box(left=left, top=top, right=max(right, left + 1), bottom=max(bottom, top + 1))
+
+
+def _level_matrix(level: Pixels, matrix_23: Matrix, full_width: int, full_height: int) -> Matrix:
+    height, width = level.shape[:2]
+    return np.hstack(
+        [matrix_23[:, :2] * (full_width / width, full_height / height), matrix_23[:, 2:]]
+    )
+
+
+def _scale(matrix_23: Matrix) -> float:
+    return math.sqrt(abs(float(np.linalg.det(matrix_23[:, :2]))))

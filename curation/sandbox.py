@@ -1,0 +1,198 @@
+"""Decoding in a process that can be killed: a crash, a hang or a memory bomb costs one file.
+
+One child per Sandbox, kept for many files because starting one costs about half a second. Pixels
+come back as a memory file whose handle travels with the reply: nothing is copied or unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from curation.config import DecoderConfig
+from curation.decode import DecodedPhoto, Pixels
+from curation.facts import Facts
+from curation.wire import facts_from_json, receive, send
+from data_manifests.errors import ConfigError, UnreadablePhoto
+
+__all__ = ["Sandbox"]
+
+START_S = 60.0  # a cold start reads numpy and Pillow from disk
+# The child learns nothing it does not need: no tokens, no proxies.
+_PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "SYSTEMROOT",
+    "TMPDIR",
+)
+_OUT_OF_TIME = (signal.SIGXCPU, signal.SIGALRM)
+
+
+class Sandbox:
+    """One decoding process, started when first needed, replaced when it dies or has grown old."""
+
+    def __init__(self, config: DecoderConfig | None = None) -> None:
+        self.config = config or DecoderConfig()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._files = 0
+
+    def look(self, path: Path) -> Facts:
+        """The facts from the file's header; raises UnreadablePhoto."""
+        answer, handle = self._ask("look", path)
+        if handle is not None:
+            os.close(handle)
+        return facts_from_json(answer["facts"])
+
+    def read(self, path: Path) -> DecodedPhoto:
+        """The decoded photo, its pixels read-only; raises UnreadablePhoto."""
+        answer, handle = self._ask("read", path)
+        if handle is None:
+            raise UnreadablePhoto("decoder_crash", "The decoder sent no pixels.")
+        try:
+            facts = facts_from_json(answer["facts"])
+            return DecodedPhoto(self._pixels(facts, handle, deep=answer["deep"] is True), facts)
+        finally:
+            os.close(handle)
+
+    def close(self) -> None:
+        """Stop the child."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._child is not None:
+            self._kill(self._child)
+        self._child = self._channel = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, what: str, path: Path) -> tuple[dict[str, Any], int | None]:
+        channel = self._ready()
+        try:
+            channel.settimeout(self.config.timeout_s)
+            send(channel, {"do": what, "path": str(path), "most_pixels": self.config.most_pixels})
+            answer, handle = receive(channel)
+        except TimeoutError as error:
+            self.close()
+            raise self._out_of_time() from error
+        except (OSError, EOFError, ValueError) as error:
+            raise self._post_mortem() from error
+        if "reason" in answer:
+            raise UnreadablePhoto(str(answer["reason"]), str(answer["wrong"]), str(answer["todo"]))
+        return answer, handle
+
+    def _ready(self) -> socket.socket:
+        if self._files >= self.config.files_per_process:
+            self.close()
+        channel = self._channel
+        if channel is None or self._child is None or self._child.poll() is not None:
+            self.close()
+            channel = self._start()
+        self._files += 1
+        return channel
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        here = str(Path(__file__).resolve().parent.parent)
+        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        config = self.config
+        self._child = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "curation.child",
+                str(theirs.fileno()),
+                config.model_dump_json(),
+            ],
+            env={**kept, **threads, "PYTHONPATH": os.pathsep.join([here, *filter(None, sys.path)])},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._channel, self._files = ours, 0
+        ours.settimeout(START_S)
+        try:
+            receive(ours)  # it says when it is ready, so that starting does not count as decoding
+        except (OSError, EOFError, ValueError) as error:
+            self.close()
+            raise ConfigError(
+                "The decoding process does not start.",
+                "Raise [ingest.decoder] memory_mb, and run `authface doctor`.",
+            ) from error
+        return ours
+
+    def _pixels(self, facts: Facts, handle: int, *, deep: bool) -> Pixels:
+        kind: Any = np.uint16 if deep else np.uint8
+        wanted = facts.width * facts.height * 3 * np.dtype(kind).itemsize
+        if not wanted or facts.width * facts.height > self.config.most_pixels:
+            raise UnreadablePhoto("decoder_crash", "The decoder sent a picture of impossible size.")
+        _seal(handle)
+        if os.fstat(handle).st_size != wanted:
+            raise UnreadablePhoto("decoder_crash", "The decoder sent fewer pixels than it said.")
+        memory = mmap.mmap(handle, wanted, access=mmap.ACCESS_READ)
+        return np.frombuffer(memory, dtype=kind).reshape(facts.height, facts.width, 3)
+
+    def _post_mortem(self) -> UnreadablePhoto:
+        """What the child died of."""
+        child, died = self._child, None
+        if child is not None:
+            deadline = time.monotonic() + 5
+            while child.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            died = child.poll()
+        self.close()
+        if died is not None and -died in _OUT_OF_TIME:
+            return self._out_of_time()
+        if died == -signal.SIGKILL:  # not from us: the system was out of memory
+            return UnreadablePhoto(
+                "memory", "The system stopped the decoder, most likely for memory."
+            )
+        name = signal.Signals(-died).name if died is not None and died < 0 else f"exit code {died}"
+        return UnreadablePhoto("decoder_crash", f"The decoder broke down on this file ({name}).")
+
+    def _out_of_time(self) -> UnreadablePhoto:
+        return UnreadablePhoto(
+            "timeout",
+            f"Decoding it took more than {self.config.timeout_s:g} s.",
+            "Raise [ingest.decoder] timeout_s if it is a photo.",
+        )
+
+    @staticmethod
+    def _kill(child: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _seal(handle: int) -> None:
+    """Forbid shrinking, so that a broken child can't take mapped memory away from us."""
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
