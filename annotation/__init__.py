@@ -1,0 +1,1 @@
+"""Questions out to photographers, answers back in: Label Studio, merged without loss."""

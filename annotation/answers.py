@@ -1,0 +1,220 @@
+"""From the server's JSON to Annotation rows: what a person answered, in photo pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from annotation.questions import Form, Question, named
+from data_manifests.records import Annotation, Box, Point, Region, Task
+
+__all__ = ["Asked", "Item", "Reading", "ServerAnswer", "ServerTask", "pseudonym", "to_annotation"]
+
+LONGEST_TEXT = 2000
+
+
+class _FromServer(BaseModel):
+    # The server sends many more fields, and more with each version: those pass unread.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Value(_FromServer):
+    """The answer to one question as the editor writes it; only the fields of its type are set."""
+
+    choices: tuple[str, ...] = Field(default=(), description="picked values, by alias")
+    text: tuple[str, ...] = Field(default=(), description="what was written")
+    rating: int | None = Field(default=None, description="stars")
+    x: float = Field(default=0, description="percent of the picture's width")
+    y: float = Field(default=0, description="percent of the picture's height")
+    width: float = Field(default=0, description="percent of the picture's width")
+    height: float = Field(default=0, description="percent of the picture's height")
+    rotation: float = Field(default=0, description="degree about the top left corner")
+    rectanglelabels: tuple[str, ...] = Field(default=(), description="what a box marks")
+    keypointlabels: tuple[str, ...] = Field(default=(), description="what a point marks")
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class Item(_FromServer):
+    """One entry of an answer's result."""
+
+    from_name: str = Field(description="the question")
+    type: str = Field(description="the editor's kind of control")
+    value: Value = Field(description="the answer")
+    origin: str = Field(default="manual", description="manual, prediction or prediction-changed")
+    original_width: int | None = Field(
+        default=None, description="width of the picture that was shown"
+    )
+    original_height: int | None = Field(
+        default=None, description="height of the picture that was shown"
+    )
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What was picked, whatever the control."""
+        return self.value.choices or self.value.rectanglelabels or self.value.keypointlabels
+
+
+class ServerAnswer(_FromServer):
+    """One annotation as the server lists it."""
+
+    id: int = Field(description="the server's id")
+    result: Any = Field(default=(), description="a list of items; kept as it came")
+    completed_by: int | None = Field(default=None, description="who answered")
+    was_cancelled: bool = Field(
+        default=False, description="a skip: it carries a full result all the same"
+    )
+    ground_truth: bool = Field(default=False, description="marked to score people with")
+    lead_time: float | None = Field(default=None, description="second")
+    created_at: datetime | None = Field(default=None, description="server time")
+    updated_at: datetime | None = Field(default=None, description="server time")
+
+    @field_validator("completed_by", mode="before")
+    @classmethod
+    def _id_of_person(cls, value: Any) -> Any:
+        return value.get("id") if isinstance(value, Mapping) else value
+
+
+class ServerTask(_FromServer):
+    """One task as the server lists it."""
+
+    id: int = Field(description="the server's id")
+    data: dict[str, Any] = Field(description="what we put in")
+    annotations: tuple[ServerAnswer, ...] = Field(
+        default=(), description="the answers, skips among them"
+    )
+    drafts: tuple[Any, ...] = Field((), description="not submitted: counted, never merged")
+    updated_at: datetime | None = Field(default=None, description="server time")
+
+    @property
+    def key(self) -> str:
+        """Our own key of the question, empty if it is not ours."""
+        return str(self.data.get("task_key", ""))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked: the ledger's row, the form, and the size of the original photo in pixels."""
+
+    task: Task
+    form: Form
+    photo_width: int
+    photo_height: int
+
+    @cached_property
+    def questions(self) -> dict[str, Question]:
+        """The form's questions by name."""
+        return named(self.form)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer beside what was asked; `items` is none if the result has not the editor's shape."""
+
+    asked: Asked
+    answer: ServerAnswer
+
+    @cached_property
+    def items(self) -> tuple[Item, ...] | None:
+        """The entries of the result."""
+        if not isinstance(self.answer.result, Sequence) or isinstance(self.answer.result, str):
+            return None
+        try:
+            return tuple(Item.model_validate(item) for item in self.answer.result)
+        except ValidationError:
+            return None
+
+    def picked(self, question: str) -> tuple[str, ...]:
+        """The values picked for a question."""
+        return tuple(v for i in self.items or () if i.from_name == question for v in i.values)
+
+
+def to_annotation(
+    reading: Reading, *, server: str, annotator: str, flags: tuple[str, ...] = ()
+) -> Annotation:
+    """The answer as a row; with flags it is set aside and only the raw JSON is kept."""
+    answer, task = reading.answer, reading.asked.task
+    state = "set_aside" if flags else "skipped" if answer.was_cancelled else "counted"
+    # A skip carries the whole prefilled form, so nothing of it is read as an answer.
+    parsed = _parsed(reading) if state == "counted" else {}
+    return Annotation(
+        annotation_id=f"{server}:{answer.id}",
+        task_key=task.task_key,
+        photo_id=task.photo_id,
+        annotator=annotator,
+        state=state,
+        flags=flags,
+        raw=json.dumps(answer.result, sort_keys=True, ensure_ascii=False),
+        lead_time_s=answer.lead_time,
+        cancelled=answer.was_cancelled,
+        ground_truth=answer.ground_truth,
+        created_at=answer.created_at,
+        updated_at=answer.updated_at,
+        **parsed,
+    )
+
+
+def pseudonym(secret: bytes, server: str, user_id: int | None) -> str:
+    """A stable name for a person that tells nothing to anyone without the secret."""
+    if user_id is None:
+        return "unknown"
+    return hmac.new(secret, f"{server}:{user_id}".encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _parsed(reading: Reading) -> dict[str, Any]:
+    found: dict[str, Any] = {"semantic_tags": (), "photographic_tags": (), "regions": ()}
+    for question in reading.asked.form.questions:
+        items = [i for i in reading.items or () if i.from_name == question.name]
+        if not items:
+            continue
+        if question.column in ("semantic", "photographic"):
+            found[f"{question.column}_tags"] += tuple(
+                f"{question.name}/{v}" for v in reading.picked(question.name)
+            )
+        elif question.column == "regions":
+            found["regions"] += tuple(_region(i, reading.asked) for i in items)
+        else:
+            found[question.column] = _plain(question, items, reading)
+    return found
+
+
+def _plain(question: Question, items: Sequence[Item], reading: Reading) -> Any:
+    if question.kind == "stars":
+        return items[0].value.rating
+    if question.kind == "text":
+        return _clean(items[0].value.text)
+    picked = reading.picked(question.name)
+    if question.kind == "many":
+        return picked
+    return picked[0] if picked else None
+
+
+def _region(item: Item, asked: Asked) -> Region:
+    value = item.value
+    left, top = value.x * asked.photo_width / 100, value.y * asked.photo_height / 100
+    label = item.values[0]
+    if item.type == "keypointlabels":
+        return Region(label=label, point=Point(x=left, y=top), origin=item.origin)
+    right = (value.x + value.width) * asked.photo_width / 100
+    bottom = (value.y + value.height) * asked.photo_height / 100
+    return Region(
+        label=label, box=Box(left=left, top=top, right=right, bottom=bottom), origin=item.origin
+    )
+
+
+def _clean(lines: Iterable[str]) -> str | None:
+    text = unicodedata.normalize("NFC", "\n".join(lines))
+    kept = "".join(c for c in text if c == "\n" or unicodedata.category(c)[0] != "C")
+    return kept.strip()[:LONGEST_TEXT] or None

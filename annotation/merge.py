@@ -1,0 +1,153 @@
+"""Pure: from what the tables hold and what the server lists, to the rows as they should be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from annotation.agreement import settle
+from annotation.answers import Asked, Reading, ServerTask, to_annotation
+from annotation.questions import FORMS
+from annotation.rules import SUPERSEDED, broken, last_per_person
+from data_manifests.records import Annotation, Consensus, Photo, Task
+
+__all__ = ["Known", "Merged", "adopt", "merge", "spare_copies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the tables hold before a pull; `tasks` are those sent to the server that is read."""
+
+    tasks: Sequence[Task]
+    photos: Mapping[str, Photo]
+    annotations: Sequence[Annotation]
+    settled: Sequence[Consensus]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The rows after a pull; unchanged ones are among them and cost nothing to write."""
+
+    tasks: tuple[Task, ...]
+    annotations: tuple[Annotation, ...]
+    settled: tuple[Consensus, ...]
+    vanished: int  # tasks that the server had at the last look and has no longer
+
+
+def merge(
+    known: Known,
+    listing: Sequence[ServerTask],
+    *,
+    server: str,
+    name_person: Callable[[int | None], str],
+    majority: float,
+) -> Merged:
+    """Judge every answer, keep what vanished as deleted, settle the voters."""
+    copies: dict[str, list[ServerTask]] = defaultdict(list)
+    for found in listing:
+        copies[found.key].append(found)
+    read: list[Annotation] = []
+    for task in known.tasks:
+        read += _read(task, copies[task.task_key], known, server, name_person)
+    read = last_per_person(read)
+    seen = {a.annotation_id for a in read}
+    asked = {t.task_key for t in known.tasks}
+    gone = [
+        replace(a, state="deleted")
+        for a in known.annotations
+        if a.annotation_id not in seen
+        and a.task_key in asked
+        and a.annotation_id.startswith(f"{server}:")
+    ]
+    tasks = tuple(
+        _after(t, copies[t.task_key], [a for a in read if a.task_key == t.task_key])
+        for t in known.tasks
+    )
+    every = {a.annotation_id: a for a in (*known.annotations, *read, *gone)}
+    vanished = sum(
+        old.state != "deleted" and new.state == "deleted"
+        for old, new in zip(known.tasks, tasks, strict=True)
+    )
+    settled = _settle(every.values(), known.settled, majority)
+    return Merged(tasks, (*read, *gone), tuple(settled), vanished)
+
+
+def adopt(
+    waiting: Iterable[Task], listing: Sequence[ServerTask], *, server: str, project_id: int
+) -> list[Task]:
+    """Waiting rows that the server has already: sent by a push that did not live to note it."""
+    oldest: dict[str, ServerTask] = {}
+    for found in listing:
+        if found.key not in oldest or found.id < oldest[found.key].id:
+            oldest[found.key] = found
+    return [
+        replace(
+            row,
+            state="sent",
+            server=server,
+            project_id=project_id,
+            task_id=oldest[row.task_key].id,
+            updated_at=oldest[row.task_key].updated_at,
+        )
+        for row in waiting
+        if row.task_key in oldest
+    ]
+
+
+def spare_copies(listing: Sequence[ServerTask], answered: Mapping[int, int]) -> list[int]:
+    """Ids of second copies of a question that nobody answered; answered ones are never touched."""
+    copies: dict[str, list[int]] = defaultdict(list)
+    for found in listing:
+        if found.key:
+            copies[found.key].append(found.id)
+    spare: list[int] = []
+    for ids in copies.values():
+        blank = [i for i in sorted(ids) if not answered.get(i)]
+        spare += blank if len(blank) < len(ids) else blank[1:]
+    return spare
+
+
+def _read(
+    task: Task,
+    copies: Sequence[ServerTask],
+    known: Known,
+    server: str,
+    name_person: Callable[[int | None], str],
+) -> list[Annotation]:
+    photo = known.photos.get(task.photo_id)
+    width, height = (photo.width, photo.height) if photo else (task.image_width, task.image_height)
+    asked = Asked(task, FORMS[task.kind], width, height)
+    readings = [Reading(asked, answer) for found in copies for answer in found.annotations]
+    return [
+        to_annotation(
+            r, server=server, annotator=name_person(r.answer.completed_by), flags=broken(r)
+        )
+        for r in readings
+    ]
+
+
+def _after(task: Task, copies: Sequence[ServerTask], answers: Sequence[Annotation]) -> Task:
+    if not copies:
+        return replace(task, state="deleted")
+    states = {a.state for a in answers if SUPERSEDED not in a.flags}
+    order = (("counted", "labelled"), ("set_aside", "set_aside"), ("skipped", "skipped"))
+    state = next((after for found, after in order if found in states), "sent")
+    return replace(
+        task,
+        state=state,
+        updated_at=max((c.updated_at for c in copies if c.updated_at), default=None),
+    )
+
+
+def _settle(
+    annotations: Iterable[Annotation], settled: Sequence[Consensus], majority: float
+) -> Iterable[Consensus]:
+    by_photo: dict[str, list[Annotation]] = {c.photo_id: [] for c in settled}
+    for one in annotations:
+        if one.task_key.split(":")[1] == "triage":
+            by_photo.setdefault(one.photo_id, []).append(one)
+    return (
+        settle(photo_id, answers, majority=majority)
+        for photo_id, answers in sorted(by_photo.items())
+    )

@@ -1,0 +1,67 @@
+"""The project of each form on the server: found by our key, made once, in step with the form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from annotation.config import AnnotateConfig
+from annotation.labeling import lint, to_xml
+from annotation.questions import Form
+from annotation.studio import Studio
+
+__all__ = ["Project", "ensure_project", "find_project"]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project on the server and where a person finds it."""
+
+    id: int
+    kind: str
+    url: str
+
+
+def find_project(studio: Studio, form: Form, config: AnnotateConfig) -> Project | None:
+    """The oldest project with our key, none if there is none."""
+    key = _key(form, config)
+    found = [i for i, p in studio.projects().items() if key in (p.get("description") or "").split()]
+    return _project(studio, form, min(found)) if found else None
+
+
+def ensure_project(studio: Studio, form: Form, config: AnnotateConfig) -> Project:
+    """The project of the form: made if missing, its questions renewed if the form has changed."""
+    faults = lint(form)
+    if faults:
+        raise ValueError(f"the form {form.kind} can't be trusted: {'; '.join(faults)}")
+    description = f"AuthFace finds the project by this line: {_key(form, config)} {form.version}"
+    standing = find_project(studio, form, config)
+    if standing is None:
+        made = studio.make_project(
+            f"{config.project} {form.title}",
+            description,
+            to_xml(form),
+            answers_wanted=config.answers_wanted,
+        )
+        standing = _project(studio, form, made)
+    else:
+        _renew(studio, standing, form, description, config)
+    studio.serve_media(standing.id)
+    return standing
+
+
+def _renew(
+    studio: Studio, project: Project, form: Form, description: str, config: AnnotateConfig
+) -> None:
+    now = studio.projects()[project.id]
+    if now.get("description") != description:
+        studio.change_project(project.id, label_config=to_xml(form), description=description)
+    if now.get("maximum_annotations") != config.answers_wanted:
+        studio.change_project(project.id, maximum_annotations=config.answers_wanted)
+
+
+def _key(form: Form, config: AnnotateConfig) -> str:
+    return f"authface-key={'_'.join(config.project.split())}/{form.kind}"
+
+
+def _project(studio: Studio, form: Form, project_id: int) -> Project:
+    return Project(project_id, form.kind, f"{studio.url}/projects/{project_id}/data")

@@ -1,0 +1,339 @@
+"""The Label Studio client: the only place where questions and answers cross the network.
+
+A POST is never sent twice by itself: what a lost reply leaves open is settled by listing our keys.
+Every failure becomes a RemoteError of one line that never holds the token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from annotation.config import AnnotateConfig
+from annotation.server import login_of, running, served_media
+from data_manifests.errors import ConfigError, MissingExtra, RemoteError
+from data_manifests.media import Workspace
+
+__all__ = ["Studio", "open_studio"]
+
+log = logging.getLogger(__name__)
+
+ONCE = {"max_retries": 0}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TRIES = 3
+AGAIN = "Run the command again: what came through is not sent twice."
+START = "Start it with `authface annotate serve`, or set LABEL_STUDIO_URL."
+
+
+class Studio:
+    """One Label Studio server, seen by one person's token."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        media_root: str | None = None,
+        timeout_s: float = 120,
+        page: int = 500,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.media_root = (
+            media_root  # where the server sees media/, none if it serves them in another way
+        )
+        self._token = token
+        self._timeout_s = timeout_s
+        self._page = page
+        self._http = httpx.Client(
+            timeout=timeout_s,
+            follow_redirects=False,  # a token must not follow to another host
+            trust_env=_host(self.url) not in LOOPBACK,
+            event_hooks={"response": [self._refuse_html]},
+        )
+        weakref.finalize(self, self._http.close)
+
+    def __repr__(self) -> str:
+        return f"Studio({self.url!r})"
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    @cached_property
+    def identity(self) -> str:
+        """Names this server wherever it is reached: a hash of its organisation's id and birth."""
+        with self._remote("telling who it is"):
+            first = self._sdk.organizations.list()[0].dict()
+        born = first["created_at"]
+        text = born if isinstance(born, str) else born.isoformat().replace("+00:00", "Z")
+        return hashlib.sha256(f"{first['id']}:{text}".encode()).hexdigest()[:16]
+
+    def version(self) -> str:
+        """The server's version, such as 1.23.2."""
+        with self._remote("telling its version"):
+            return str(self._sdk.versions.get().dict().get("release", ""))
+
+    def projects(self) -> dict[int, dict[str, Any]]:
+        """Title, description and form of every project, by id."""
+        with self._remote("listing projects"):
+            found = (p.dict() for p in self._sdk.projects.list(page_size=100))
+            return {int(p["id"]): p for p in found}
+
+    def make_project(
+        self, title: str, description: str, form_xml: str, *, answers_wanted: int
+    ) -> int:
+        """The id of a new project that shows suggestions and wants this many answers per task."""
+        with self._remote("making a project"):
+            made = self._sdk.projects.create(
+                title=title,
+                description=description,
+                label_config=form_xml,
+                maximum_annotations=answers_wanted,
+                show_collab_predictions=True,
+                show_skip_button=True,
+                enable_empty_annotation=False,
+                request_options=ONCE,
+            )
+            return int(made.dict()["id"])
+
+    def change_project(self, project_id: int, **values: Any) -> None:
+        """Set some of a project's values."""
+        with self._remote("changing a project"):
+            self._sdk.projects.update(project_id, **values, request_options=ONCE)
+
+    def serve_media(self, project_id: int) -> None:
+        """Let the project's people see media/; never synced: that would make a task per file."""
+        if self.media_root is None:
+            return
+        with self._remote("setting up its storage"):
+            standing = [
+                s.dict()["path"] for s in self._sdk.import_storage.local.list(project=project_id)
+            ]
+            if self.media_root not in standing:
+                self._sdk.import_storage.local.create(
+                    project=project_id,
+                    path=self.media_root,
+                    title="AuthFace media",
+                    use_blob_urls=True,
+                    request_options=ONCE,
+                )
+
+    def shows(self, address: str) -> bool:
+        """Whether a person of this server would see the picture at this address."""
+        if not address.startswith("/"):
+            return True  # it lies elsewhere: the browser will tell
+        with self._remote("showing a picture"):
+            headers = self._sdk._client_wrapper.get_headers()  # resolves either kind of token
+            with self._http.stream("GET", self.url + address, headers=headers) as answer:
+                return answer.status_code == httpx.codes.OK
+
+    def tasks(self, project_id: int, *, answers: bool = True) -> list[dict[str, Any]]:
+        """All tasks of a project in the order of their ids, with answers and drafts or without."""
+        for _ in range(TRIES):
+            found, total = self._read_tasks(project_id, "all" if answers else "task_only")
+            if len(found) == total:
+                return [found[key] for key in sorted(found)]
+        raise RemoteError(
+            f"The tasks of project {project_id} kept changing while they were read.",
+            "Try again when it is quiet.",
+        )
+
+    def add_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The ids of the new tasks, in order. Sent once: after an error, list what came through."""
+        with self._remote("taking tasks"):
+            made = self._sdk.projects.import_tasks(
+                id=project_id, request=list(tasks), return_task_ids=True, request_options=ONCE
+            ).dict()
+        ids = [int(i) for i in made.get("task_ids") or ()]
+        if len(ids) != len(tasks):
+            raise RemoteError(
+                f"Label Studio took {len(ids)} of {len(tasks)} tasks.", "Run the command again."
+            )
+        return ids
+
+    def drop_task(self, task_id: int) -> None:
+        """Delete a task; used only for copies that nobody has answered."""
+        with self._remote("deleting a task"):
+            self._sdk.tasks.delete(id=str(task_id), request_options=ONCE)
+
+    def submit(
+        self,
+        task_id: int,
+        result: Sequence[Mapping[str, Any]],
+        *,
+        token: str | None = None,
+        cancelled: bool = False,
+        lead_time: float | None = None,
+    ) -> int:
+        """The id of a new answer, given as the person whose token it is; cancelled is a skip."""
+        if token is not None and token != self._token:
+            with Studio(self.url, token, timeout_s=self._timeout_s) as other:
+                return other.submit(task_id, result, cancelled=cancelled, lead_time=lead_time)
+        with self._remote("taking an answer"):
+            made = self._sdk.annotations.create(
+                id=task_id,
+                result=[dict(r) for r in result],
+                was_cancelled=cancelled,
+                lead_time=lead_time,
+                request_options=ONCE,
+            )
+            return int(made.dict()["id"])
+
+    @cached_property
+    def _sdk(self) -> Any:
+        try:
+            from label_studio_sdk import LabelStudio  # takes seconds to import
+        except ImportError as error:
+            raise MissingExtra(
+                "label-studio-sdk", "annotation", "Talking to Label Studio"
+            ) from error
+        return LabelStudio(
+            base_url=self.url, api_key=self._token, httpx_client=self._http, max_retries=1
+        )
+
+    def _read_tasks(self, project_id: int, fields: str) -> tuple[dict[int, dict[str, Any]], int]:
+        found: dict[int, dict[str, Any]] = {}
+        total, number = 1, 1
+        while (number - 1) * self._page < total:
+            with self._remote("listing tasks"):
+                page = self._sdk.tasks.list(
+                    project=project_id,
+                    fields=fields,
+                    page=number,
+                    page_size=self._page,
+                    query=json.dumps({"ordering": ["tasks:id"]}),
+                )
+            found |= {int(t["id"]): t for t in (item.dict() for item in page.items or ())}
+            total, number = int(page.response.dict()["total"]), number + 1
+        return found, total
+
+    def _refuse_html(self, answer: httpx.Response) -> None:
+        kind = answer.headers.get("content-type", "")
+        if answer.is_redirect:
+            where = answer.headers.get("location", "elsewhere").split("?")[0]
+            raise RemoteError(
+                f"{self.url} redirects to {where}.",
+                "Set LABEL_STUDIO_URL to the address it really has.",
+            )
+        if answer.is_success and "html" in kind:
+            raise RemoteError(
+                f"{self.url} answers with a web page instead of data.",
+                "Is LABEL_STUDIO_URL a Label Studio?",
+            )
+
+    @contextlib.contextmanager
+    def _remote(self, doing: str) -> Iterator[None]:
+        from label_studio_sdk.core.api_error import ApiError
+        from label_studio_sdk.core.parse_error import ParsingError
+
+        try:
+            yield
+        except ApiError as error:
+            raise self._refusal(error.status_code or 0, error.body, doing) from None
+        except (ParsingError, json.JSONDecodeError, KeyError, IndexError, TypeError) as error:
+            raise RemoteError(
+                f"Label Studio at {self.url} gave an answer that can't be read while {doing}.",
+                "Is it version 1.23 or newer?",
+            ) from error
+        except httpx.TimeoutException as error:
+            raise RemoteError(
+                f"Label Studio at {self.url} took over {self._timeout_s:.0f} s for {doing}.",
+                AGAIN,
+            ) from error
+        except httpx.ConnectError as error:
+            raise RemoteError(f"Label Studio at {self.url} can't be reached.", START) from error
+        except httpx.HTTPError as error:
+            raise RemoteError(
+                f"Label Studio at {self.url} broke off while {doing}.",
+                f"See that it runs. {AGAIN}",
+            ) from error
+
+    def _refusal(self, status: int, body: Any, doing: str) -> RemoteError:
+        where = f"Label Studio at {self.url}"
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return RemoteError(f"{where} refused the token.", "Check LABEL_STUDIO_API_KEY.")
+        if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return RemoteError(
+                f"{where} failed inside ({status}) while {doing}.",
+                "See its log, then run the command again.",
+            )
+        said = _words(body).replace(self._token, "...")
+        return RemoteError(
+            f"{where} refused ({status}) while {doing}: {said}.", "Check the project on the server."
+        )
+
+
+def open_studio(workspace: Workspace, config: AnnotateConfig) -> Studio:
+    """The server that the environment names, else the local one that runs for the workspace."""
+    url, token = os.environ.get("LABEL_STUDIO_URL", ""), os.environ.get("LABEL_STUDIO_API_KEY", "")
+    if url:
+        _check_address(url, token, config)
+        root = config.server_media
+    else:
+        found = running(workspace)
+        if found is None:
+            raise ConfigError(
+                "No Label Studio is running for this workspace.",
+                "Start it with `authface annotate serve`, or set LABEL_STUDIO_URL and _API_KEY.",
+            )
+        url, token = found.url, token or str(login_of(workspace)["token"])
+        root = _absolute(served_media(workspace))
+    return Studio(url, token, media_root=root, timeout_s=config.request_timeout_s, page=config.page)
+
+
+def _check_address(url: str, token: str, config: AnnotateConfig) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"LABEL_STUDIO_URL is no web address: {url!r}.",
+            "It looks like https://labels.example.org",
+        )
+    if not token:
+        raise ConfigError(
+            "LABEL_STUDIO_URL is set, but LABEL_STUDIO_API_KEY is not.",
+            "Copy the token from Account & Settings in Label Studio into that variable.",
+        )
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not config.allow_http:
+        raise ConfigError(
+            f"{url} would carry the token over plain http to another machine.",
+            "Use https, or set allow_http = true under [annotate].",
+        )
+
+
+def _absolute(path: Path) -> str:
+    # Not resolved: the server must see the link inside the folder that it serves.
+    return str(path.absolute())
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _words(body: Any) -> str:
+    if isinstance(body, Mapping):
+        body = body.get("validation_errors") or body.get("detail") or body
+    text = " ".join(str(body).split())
+    return "a web page" if text.lstrip().startswith("<") else text[:200]

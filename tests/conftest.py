@@ -1,0 +1,85 @@
+"""What a whole test run shares: one Label Studio and one browser, started by whoever asks first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from annotation.server import LocalServer
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+)
+
+
+def lacking(what: str, todo: str) -> NoReturn:
+    """Skip the test with a plain message; fail it in CI, where nothing may be skipped unseen."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} {todo}", pytrace=False)
+    pytest.skip(f"{what} {todo}")
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives a loopback port that nobody listens on."""
+    return _free_port
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """One Label Studio for the whole run; its first start takes a minute. Mark: studio."""
+    from annotation.config import AnnotateConfig
+    from annotation.server import LocalServer, find_program
+    from data_manifests.errors import ConfigError
+    from data_manifests.media import Workspace
+
+    config = AnnotateConfig(port=_free_port())
+    try:
+        find_program(config)
+    except ConfigError as error:
+        lacking(error.wrong, error.todo)
+    with LocalServer(Workspace(tmp_path_factory.mktemp("studio")), config) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser_program() -> Path:
+    """A Chromium or Chrome of this machine."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        lacking(
+            "There is no Chromium or Chrome.", "apt-get install --no-install-recommends chromium"
+        )
+    return Path(found)
+
+
+@pytest.fixture
+def browser(browser_program: Path, tmp_path: Path) -> Iterator[Any]:
+    """A page of a real browser without a window, 1440 x 900. Mark tests with `browser`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=browser_program,
+            headless=True,
+            viewport={"width": 1440, "height": 900},
+            args=FLAGS.split(),
+        )
+        yield context.pages[0]
+        context.close()
