@@ -1,0 +1,210 @@
+"""Commands that train: stage 1, the prior, and stage 2, the restorer."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from authface import console
+from authface.settings import WorkspaceOption, open_workspace
+
+if TYPE_CHECKING:
+    from data_manifests.media import Workspace
+    from training.config import RunConfig
+    from training.journal import Step
+
+    C = TypeVar("C", bound=RunConfig)
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
+]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Updates of the weights in all.")]
+NameOption = Annotated[
+    str | None, typer.Option(help="Name of the run; else its kind, numbered if taken.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest whole checkpoint, if there is one.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, print the settings, train nothing.")
+]
+
+
+@app.command()
+def prior(
+    set_: SetOption = None,
+    steps: StepsOption = None,
+    base: Annotated[
+        str | None, typer.Option(help="tiny, a diffusers folder, or a model hub id.")
+    ] = None,
+    name: NameOption = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Teach the text-to-image model portraits (stage 1).
+
+    Example: authface train prior --steps 20
+    """
+    from data_manifests.store import Store
+    from training import run
+
+    place, settings = open_workspace(workspace)
+    config = _config(settings.prior, {"steps": steps, "base": base}, set_ or [])
+    store = Store(place.tables)
+    if dry_run:
+        _show(*run.preview(config, config.base, store=store, workspace=place), config.base)
+        return
+    named = name or _name(place, "prior", resume)
+    taken = run.train_prior(config, store=store, workspace=place, name=named, resume=resume)
+    _follow(taken, place.runs / named)
+
+
+@app.command()
+def restorer(
+    set_: SetOption = None,
+    steps: StepsOption = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--prior", "--base", help="A prior run's name (else the newest), a folder, or a hub id."
+        ),
+    ] = None,
+    name: NameOption = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Teach a ControlNet on the frozen prior to restore faces (stage 2).
+
+    Example: authface train restorer --prior prior --steps 20
+    """
+    from data_manifests.store import Store
+    from training import run
+    from training.bases import find_prior
+
+    place, settings = open_workspace(workspace)
+    config = _config(settings.restorer, {"steps": steps, "base": base}, set_ or [])
+    stands_on = find_prior(config.base, place.runs)
+    store = Store(place.tables)
+    if dry_run:
+        _show(*run.preview(config, stands_on, store=store, workspace=place), stands_on)
+        return
+    named = name or _name(place, "restorer", resume)
+    taken = run.train_restorer(
+        config, prior=stands_on, store=store, workspace=place, name=named, resume=resume
+    )
+    _follow(taken, place.runs / named)
+
+
+def _config(section: C, options: dict[str, Any], overrides: Sequence[str]) -> C:
+    """The section with the options and the --set overrides put in, checked again."""
+    from data_manifests.config import parse_section
+
+    values = section.model_dump()
+    values |= {k: v for k, v in options.items() if v is not None}
+    for override in overrides:
+        _put(values, override)
+    return parse_section(type(section), values, "--set")
+
+
+def _put(values: dict[str, Any], override: str) -> None:
+    from data_manifests.errors import ConfigError
+
+    path, given, text = override.partition("=")
+    if not given or not path.strip():
+        raise ConfigError(f"--set {override!r} has no value.", "Write it as --set key=value.")
+    *tables, last = path.strip().split(".")
+    for table in tables:
+        inner = values.setdefault(table, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override!r}: {table} is no table.", "Leave out the dot.")
+        values = inner
+    values[last] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    """A TOML value; what is none is taken as text, so that paths and words need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _name(place: Workspace, kind: str, resume: bool) -> str:
+    """The run to start or, to resume, the newest of this kind."""
+    import json
+
+    from training.run import free_name
+
+    records = place.runs.glob("*/config.json") if resume else ()
+    runs = [p for p in records if json.loads(p.read_text()).get("kind") == kind]
+    if not runs:
+        return free_name(place.runs, kind)
+    return max(runs, key=lambda p: p.stat().st_mtime).parent.name
+
+
+def _show(config: RunConfig, samples: int, version: int, base: str) -> None:
+    rows = [(key, value) for key, value in _flat(config.model_dump()) if key != "base"]
+    console.table("Settings of this run", ("setting", "value"), [("base", base), *rows])
+    console.done(f"{samples} samples of samples@{version}; nothing was trained or written")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _follow(steps: Iterator[Step], folder: Path) -> None:
+    """Show a run while it goes, and what came of it."""
+    from training.signals import Stopped
+
+    logging.getLogger("training").addHandler(_Notes())
+    console.say(f"training in {folder}")
+    try:
+        taken = list(console.track(steps, label=folder.name))
+    except Stopped as stopped:
+        console.note(str(stopped))
+        raise typer.Exit(stopped.exit_code) from None
+    _sum_up(taken, folder)
+
+
+def _sum_up(taken: Sequence[Step], folder: Path) -> None:
+    from training.bases import is_tiny
+
+    if not taken:
+        console.done(f"{folder.name} is complete: nothing to do")
+    else:
+        few = max(1, len(taken) // 5)
+        before, after = (sum(s.loss for s in some) / few for some in (taken[:few], taken[-few:]))
+        seconds = sum(s.seconds for s in taken)
+        console.done(
+            f"steps {taken[0].step} to {taken[-1].step} in {seconds:.1f} s; "
+            f"loss {before:.4f} -> {after:.4f} (means of the first and last {few})"
+        )
+    model = folder / "model"
+    console.done(f"model: {model}")
+    if is_tiny(model):
+        console.note("tiny random base: this tests the code paths and makes no good picture")
+
+
+class _Notes(logging.Handler):
+    """Shows the library's warnings as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one warning."""
+        if record.levelno >= logging.WARNING:
+            console.note(record.getMessage())

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.config import FacialConfig
+from training.critics import Critic
+from training.facial import FacialLoss
+from training.losses import critic_error, fooling_error, gram_error
+from training.regions import roi_align
+
+BOXES = torch.tensor([[[2.0, 4, 6, 8], [9, 4, 13, 8], [4, 10, 12, 15]]]).repeat(3, 1, 1)
+CONFIG = FacialConfig(width=8, eye_cells=4, mouth_cells=6, least_signal=0.05)
+
+
+@pytest.fixture
+def facial() -> FacialLoss:
+    torch.manual_seed(0)
+    time_embedding = SimpleNamespace(linear_2=nn.Linear(2, 16))
+    unet = SimpleNamespace(time_embedding=time_embedding, config=SimpleNamespace(out_channels=4))
+    return FacialLoss(CONFIG, unet)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Predicted and real latents, time embeddings, and alpha-bar of which the last is too noisy."""
+    g = torch.Generator().manual_seed(1)
+    predicted, real = (torch.randn(3, 4, 16, 16, generator=g) for _ in range(2))
+    return (
+        predicted.requires_grad_(),
+        real,
+        torch.randn(3, 16, generator=g),
+        torch.tensor([0.9, 0.3, 0.01]),
+    )
+
+
+def test_the_terms_are_the_equation_written_out(
+    facial: FacialLoss, batch: tuple[Tensor, ...]
+) -> None:
+    """Equation 5 part by part: both eyes share a discriminator and count half each."""
+    predicted, real, time, alpha_bar = batch
+    terms = facial((predicted, real), BOXES, time, alpha_bar)
+    gan = gram = critic_loss = torch.zeros(2)
+    for name, row, cells, share in [("eyes", 0, 4, 0.5), ("eyes", 1, 4, 0.5), ("mouth", 2, 6, 1.0)]:
+        critic = facial.critics[name]
+        fake_patch, real_patch = (
+            roi_align(x[:2], BOXES[:2, row], cells) for x in (predicted, real)
+        )
+        fake_logit, fake_features = critic(fake_patch, time[:2])
+        real_logit, real_features = critic(real_patch, time[:2])
+        gan = gan + share * fooling_error(fake_logit)
+        gram = gram + share * gram_error(fake_features, real_features, (0.5, 1.0))
+        critic_loss = critic_loss + share * critic_error(real_logit, fake_logit)
+    torch.testing.assert_close(terms.gan_B[:2], gan)
+    torch.testing.assert_close(terms.gram_B[:2], gram)
+    torch.testing.assert_close(terms.critic_B[:2], critic_loss)
+
+
+def test_a_sample_that_is_too_noisy_or_has_no_boxes_has_no_say(
+    facial: FacialLoss, batch: tuple[Tensor, ...]
+) -> None:
+    predicted, real, time, alpha_bar = batch
+    boxes = BOXES.clone()
+    boxes[1] = 0
+    terms = facial((predicted, real), boxes, time, alpha_bar)
+    assert terms.counts_B.tolist() == [True, False, False]
+    (terms.gan_B + terms.gram_B).sum().backward()
+    assert predicted.grad is not None
+    assert predicted.grad[0].abs().sum() > 0
+    assert predicted.grad[1:].abs().sum() == 0
+
+
+def test_model_and_discriminators_do_not_move_each_other(
+    facial: FacialLoss, batch: tuple[Tensor, ...]
+) -> None:
+    predicted, real, time, alpha_bar = batch
+    terms = facial((predicted, real), BOXES, time, alpha_bar)
+    (terms.gan_B + terms.gram_B).sum().backward()
+    assert all(p.grad is None for p in facial.parameters())
+    predicted.grad = None
+    facial((predicted, real), BOXES, time, alpha_bar).critic_B.sum().backward()
+    assert predicted.grad is None
+    assert all(p.grad is not None for p in facial.parameters())
+
+
+def test_a_discriminator_judges_by_the_timestep_too() -> None:
+    torch.manual_seed(0)
+    critic = Critic(channels=4, width=8, time_width=16)
+    patch = torch.randn(1, 4, 10, 10)
+    early, late = (critic(patch, torch.full((1, 16), t))[0] for t in (0.1, 2.0))
+    assert not torch.allclose(early, late)
+
+
+def test_a_discriminator_can_learn_to_tell_two_textures_apart() -> None:
+    torch.manual_seed(0)
+    critic = Critic(channels=4, width=8, time_width=16)
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-3)
+    time = torch.zeros(16, 16)
+    for _ in range(60):
+        rough = torch.randn(16, 4, 10, 10)
+        smooth = torch.nn.functional.avg_pool2d(torch.randn(16, 4, 12, 12), 3, 1) * 3
+        error = critic_error(critic(rough, time)[0], critic(smooth, time)[0]).mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert error.item() < 0.3

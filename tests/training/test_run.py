@@ -1,0 +1,311 @@
+"""Whole runs on the tiny model: exact resume, stops, refusals, and what comes out of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data_manifests.consent import withdraw
+from data_manifests.errors import AuthFaceError, CheckpointError, ConsentError, InputError
+from data_manifests.media import Workspace
+from data_manifests.records import Sample
+from data_manifests.store import Store
+from training.bases import find_prior, folder_facts
+from training.checkpoint import newest
+from training.config import FacialConfig, PriorConfig, RestorerConfig
+from training.journal import Step, read_journal
+from training.run import free_name, train_prior, train_restorer
+
+Filled = tuple[Workspace, Store]
+SMALL: dict[str, Any] = {"size": 64, "steps": 6, "save_every": 2, "keep": 3}
+FACIAL = FacialConfig(width=8, least_signal=0.0)
+
+
+def run(kind: str, filled: Filled, base: Path, name: str, **more: Any) -> Iterator[Step]:
+    workspace, store = filled
+    resume = more.pop("resume", False)
+    settings = SMALL | more
+    if kind == "prior":
+        config = PriorConfig(base=str(base), **settings)
+        return train_prior(config, store=store, workspace=workspace, name=name, resume=resume)
+    return train_restorer(
+        RestorerConfig(facial=FACIAL, **settings),
+        prior=base,
+        store=store,
+        workspace=workspace,
+        name=name,
+        resume=resume,
+    )
+
+
+def stop_after(steps: Iterator[Step], last: int) -> None:
+    """End a run as SIGKILL would: nothing is saved on the way out."""
+    with contextlib.closing(steps):  # type: ignore[type-var]
+        for step in steps:
+            if step.step == last:
+                return
+
+
+def losses(filled: Filled, name: str) -> list[tuple[int, float, dict[str, float]]]:
+    rows = read_journal(filled[0].runs / name)
+    return [(r["step"], r["loss"], r["parts"]) for r in rows]
+
+
+def same_end(filled: Filled, one: str, other: str) -> bool:
+    """Whether two runs ended in the same weights, optimizer state and journal, bit for bit."""
+    ends = [newest(filled[0].runs / name / "checkpoints") for name in (one, other)]
+    first, second = (e.tensors for e in ends if e is not None)
+    tensors = all(
+        torch.equal(value, second[group][key])
+        for group, values in first.items()
+        for key, value in values.items()
+    )
+    return tensors and losses(filled, one) == losses(filled, other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "killed_after"), [("prior", 1), ("prior", 3), ("restorer", 3), ("restorer", 4)]
+)
+def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(
+    kind: str, killed_after: int, filled: Filled, tiny_base: Path
+) -> None:
+    """Killed before, between and right after the checkpoints at 2 and 4."""
+    list(run(kind, filled, tiny_base, "whole"))
+    stop_after(run(kind, filled, tiny_base, "broken"), killed_after)
+    rest = list(run(kind, filled, tiny_base, "broken", resume=True))
+    assert rest[0].step == 2 * (killed_after // 2) + 1
+    assert same_end(filled, "whole", "broken")
+    assert all(np.isfinite(loss) for _, loss, _ in losses(filled, "whole"))
+
+
+def test_a_damaged_newest_checkpoint_costs_two_steps_and_no_bit(
+    filled: Filled, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    list(run("prior", filled, tiny_base, "whole"))
+    stop_after(run("prior", filled, tiny_base, "broken"), 5)
+    weights = filled[0].runs / "broken/checkpoints/step-000004/weights.safetensors"
+    with weights.open("r+b") as handle:
+        handle.seek(-9, os.SEEK_END)
+        handle.write(b"\x00\xff")
+    with caplog.at_level(logging.WARNING, logger="training"):
+        rest = list(run("prior", filled, tiny_base, "broken", resume=True))
+    assert "step-000004 is damaged" in caplog.text
+    assert rest[0].step == 3
+    assert same_end(filled, "whole", "broken")
+
+
+def test_how_many_samples_are_on_the_device_at_once_hardly_matters(
+    filled: Filled, tiny_base: Path
+) -> None:
+    list(run("prior", filled, tiny_base, "two", steps=2, batch=2, at_once=2))
+    list(run("prior", filled, tiny_base, "one", steps=2, batch=2, at_once=1))
+    two, one = ([row[1] for row in losses(filled, n)] for n in ("two", "one"))
+    np.testing.assert_allclose(two, one, rtol=1e-3)
+
+
+def test_the_prior_comes_out_as_a_pipeline_with_the_trained_weights(
+    filled: Filled, tiny_base: Path
+) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
+    list(run("prior", filled, tiny_base, "prior", steps=2))
+    model = filled[0].runs / "prior" / "model"
+    pipeline = StableDiffusionXLPipeline.from_pretrained(model)
+    end = newest(filled[0].runs / "prior" / "checkpoints")
+    assert end is not None
+    for name, value in pipeline.unet.state_dict().items():
+        assert torch.equal(value, end.tensors["weights"][f"unet.{name}"])
+    start = load_file(tiny_base / "unet" / "diffusion_pytorch_model.safetensors")
+    assert any(not torch.equal(v, start[k]) for k, v in pipeline.unet.state_dict().items())
+    facts = folder_facts(model)
+    assert (facts["kind"], facts["tiny"], facts["trained_steps"]) == ("prior", True, 2)
+
+
+def test_a_lora_comes_out_merged(filled: Filled, tiny_base: Path) -> None:
+    """The exported U-Net is base + B A, computed here from the checkpoint's own tensors."""
+    list(run("prior", filled, tiny_base, "lora", steps=3, lora_rank=2))
+    end = newest(filled[0].runs / "lora" / "checkpoints")
+    assert end is not None
+    trained = end.tensors["weights"]
+    weights = [
+        load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+        for folder in (tiny_base, filled[0].runs / "lora" / "model")
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    name = next(n for n in trained if n.endswith("to_q.lora_A.default.weight"))
+    layer = name.removeprefix("unet.").removesuffix(".lora_A.default.weight")
+    change = trained[name.replace("lora_A", "lora_B")] @ trained[name]
+    assert change.any()
+    key = f"{layer}.weight"
+    torch.testing.assert_close(weights[1][key], weights[0][key] + change)
+
+
+# diffusers 0.42's Euler scheduler hands a tensor to NumPy 2 in the old way.
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+def test_both_stages_make_a_folder_that_diffusers_opens_and_runs(
+    filled: Filled, tiny_base: Path
+) -> None:
+    from diffusers import StableDiffusionXLControlNetPipeline
+    from PIL import Image
+
+    runs = filled[0].runs
+    list(run("prior", filled, tiny_base, "prior", steps=2))
+    stands_on = Path(find_prior("prior", runs))
+    assert find_prior("", runs) == str(stands_on)
+    list(run("restorer", filled, stands_on, "restorer", steps=2))
+    model = runs / "restorer" / "model"
+    pipeline = StableDiffusionXLControlNetPipeline.from_pretrained(model)
+    pipeline.set_progress_bar_config(disable=True)
+    facts = folder_facts(model)
+    out = pipeline(
+        prompt=facts["prompt"],
+        negative_prompt=facts["negative_prompt"],
+        image=Image.fromarray(np.full((64, 64, 3), 90, np.uint8)),
+        num_inference_steps=2,
+        output_type="np",
+    ).images
+    assert out.shape == (1, 64, 64, 3)
+    assert np.isfinite(out).all()
+    prior_unet = load_file(stands_on / "unet" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(v, prior_unet[k]) for k, v in pipeline.unet.state_dict().items())
+    assert facts["tiny"] is True
+    assert facts["table_versions"] == {"samples": filled[1].version(Sample)}
+    assert facts["base_sha256"] == folder_facts(stands_on)["model_sha256"]
+
+
+def test_a_complete_run_resumes_to_nothing_and_can_be_made_longer(
+    filled: Filled, tiny_base: Path
+) -> None:
+    list(run("prior", filled, tiny_base, "p", steps=2))
+    assert list(run("prior", filled, tiny_base, "p", steps=2, resume=True)) == []
+    assert [s.step for s in run("prior", filled, tiny_base, "p", steps=4, resume=True)] == [3, 4]
+    assert folder_facts(filled[0].runs / "p" / "model")["trained_steps"] == 4
+
+
+def test_a_run_keeps_to_the_table_version_it_began_with(filled: Filled, tiny_base: Path) -> None:
+    workspace, store = filled
+    stop_after(run("prior", filled, tiny_base, "p"), 2)
+    began = store.version(Sample)
+    first = store.read(Sample)[0]
+    store.upsert(Sample, [replace(first, split="test")], why="test")
+    assert store.version(Sample) != began
+    list(run("prior", filled, tiny_base, "p", resume=True))
+    record = json.loads((workspace.runs / "p" / "config.json").read_text())
+    assert record["tables"] == {"samples": began}
+    assert record["samples"] == 4
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(filled: Filled, tiny_base: Path) -> None:
+    """A rate that throws the weights far off makes the second loss infinite or not a number."""
+    steps = run("prior", filled, tiny_base, "wild", lr=1e25, clip=1e9, save_every=1)
+    with pytest.raises(AuthFaceError, match="not a finite number; the weights were not touched"):
+        list(steps)
+    taken = [row[0] for row in losses(filled, "wild")]
+    end = newest(filled[0].runs / "wild" / "checkpoints")
+    assert end is not None
+    assert end.step == taken[-1]
+    assert all(t.isfinite().all() for t in end.tensors["weights"].values())
+    assert not (filled[0].runs / "wild" / "model").exists()
+
+
+def test_consent_is_asked_at_start_and_at_resume(filled: Filled, tiny_base: Path) -> None:
+    stop_after(run("prior", filled, tiny_base, "p"), 2)
+    withdraw(filled[1], "nasa", datetime(2024, 1, 1, tzinfo=UTC))
+    for resume, name in ((True, "p"), (False, "q")):
+        with pytest.raises(ConsentError):
+            list(run("prior", filled, tiny_base, name, resume=resume))
+
+
+def test_refusals_come_before_any_work(filled: Filled, tiny_base: Path, tmp_path: Path) -> None:
+    stop_after(run("prior", filled, tiny_base, "p"), 2)
+    with pytest.raises(InputError, match="--resume"):
+        list(run("prior", filled, tiny_base, "p"))
+    with pytest.raises(CheckpointError, match="lr, seed"):
+        list(run("prior", filled, tiny_base, "p", resume=True, lr=0.5, seed=3))
+    with pytest.raises(CheckpointError, match="trains a prior"):
+        list(run("restorer", filled, tiny_base, "p", resume=True))
+    with pytest.raises(InputError, match="can't name a run"):
+        list(run("prior", filled, tiny_base, "../p"))
+    with pytest.raises(InputError, match="has no model yet"):
+        find_prior("p", filled[0].runs)
+    with pytest.raises(InputError, match="no trained prior"):
+        find_prior("", filled[0].runs)
+    empty = Workspace(tmp_path / "empty"), Store(tmp_path / "empty" / "tables")
+    with pytest.raises(InputError, match="manifest build"):
+        list(run("prior", empty, tiny_base, "p"))
+    assert [p.name for p in filled[0].runs.iterdir()] == ["p"]
+    (filled[0].media / filled[1].read(Sample)[1].crop_path).unlink()
+    with pytest.raises(InputError, match="1 of 4 crops are missing"):
+        list(run("prior", filled, tiny_base, "q"))
+
+
+def test_two_processes_do_not_train_in_one_folder(filled: Filled, tiny_base: Path) -> None:
+    first = run("prior", filled, tiny_base, "p")
+    next(first)
+    with pytest.raises(InputError, match="Another process"):
+        list(run("prior", filled, tiny_base, "p", resume=True))
+    stop_after(first, 2)
+
+
+def test_runs_are_numbered_if_their_name_is_taken(tmp_path: Path) -> None:
+    assert free_name(tmp_path, "prior") == "prior"
+    for name in ("prior", "prior-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert free_name(tmp_path, "prior") == "prior-3"
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from authface.train import app
+app(["prior", "--workspace", sys.argv[1], "--base", sys.argv[2], "--name", "p", "--steps", "40",
+     "--set", "size=64", "--set", "save_every=1000", *sys.argv[3:]])
+"""
+
+
+def test_sigterm_saves_and_the_resumed_run_equals_the_unbroken_one(
+    filled: Filled, tiny_base: Path
+) -> None:
+    workspace = filled[0]
+    workspace.settings.write_text("")
+    command = [sys.executable, "-c", PROGRAM, str(workspace.root), str(tiny_base)]
+    journal = workspace.runs / "p" / "stats.jsonl"
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as going:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and going.poll() is None:
+            if journal.exists() and journal.read_text().count("\n") >= 3:
+                going.send_signal(signal.SIGTERM)
+                break
+            time.sleep(0.02)
+        said, _ = going.communicate(timeout=120)
+    assert going.returncode == 143, said
+    assert "Stopped by SIGTERM" in said
+    stopped = newest(workspace.runs / "p" / "checkpoints")
+    assert stopped is not None
+    assert 3 <= stopped.step < 40
+    settings = {"steps": 40, "save_every": 1000, "keep": 2}
+    rest = list(run("prior", filled, tiny_base, "p", resume=True, **settings))
+    assert rest[0].step == stopped.step + 1
+    list(run("prior", filled, tiny_base, "whole", **settings))
+    assert same_end(filled, "p", "whole")

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from authface.train import app
+from data_manifests.errors import ConfigError, InputError
+from data_manifests.media import Workspace
+from data_manifests.store import Store
+
+Filled = tuple[Workspace, Store]
+
+
+@pytest.fixture
+def root(filled: Filled) -> str:
+    filled[0].settings.write_text("[prior]\nwarmup = 5\n[restorer.facial]\nwidth = 16\n")
+    return str(filled[0].root)
+
+
+def call(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_a_dry_run_shows_file_options_and_defaults_together(root: str) -> None:
+    text = call("prior", "-w", root, "--dry-run", "--steps", "7", "--set", "lr=2e-3")
+    shown = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in rows(text)}
+    assert shown["warmup"] == "5"
+    assert shown["steps"] == "7"
+    assert shown["lr"] == "0.002"
+    assert shown["size"] == "128"
+    assert "4 samples of samples@" in text
+
+
+def test_a_dry_run_writes_nothing(root: str, filled: Filled) -> None:
+    before = sorted(str(p) for p in filled[0].root.rglob("*"))
+    call("prior", "-w", root, "--dry-run")
+    call("restorer", "-w", root, "--dry-run", "--prior", "tiny")
+    assert sorted(str(p) for p in filled[0].root.rglob("*")) == before
+
+
+def test_a_real_base_gets_the_papers_numbers(root: str, filled: Filled) -> None:
+    text = call(
+        "prior", "-w", root, "--dry-run", "--base", "stabilityai/stable-diffusion-xl-base-1.0"
+    )
+    shown = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in rows(text)}
+    assert (shown["size"], shown["batch"], shown["lr"], shown["steps"]) == (
+        "1024",
+        "96",
+        "5e-07",
+        "20000",
+    )
+
+
+def test_settings_inside_tables_are_set_by_their_path(root: str) -> None:
+    settings = ("--set", "facial.gan_weight=0.2", "--set", "identifier_prompt=a face")
+    text = call("restorer", "-w", root, "--dry-run", "--prior", "tiny", *settings)
+    shown = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in rows(text)}
+    assert shown["facial.gan_weight"] == "0.2"
+    assert shown["facial.width"] == "16"
+    assert shown["identifier_prompt"] == "a face"
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("sise=64", "did you mean 'size'"),
+        ("size=100", "multiple of 32"),
+        ("lr", "has no value"),
+        ("lr.x=1", "is no table"),
+        ("loss=v3", "masked"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_a_reason(root: str, setting: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        call("prior", "-w", root, "--dry-run", "--set", setting)
+
+
+def test_a_restorer_without_a_prior_says_what_to_run_first(root: str) -> None:
+    with pytest.raises(InputError, match="authface train prior"):
+        call("restorer", "-w", root)
+
+
+def test_a_run_says_what_it_did_and_that_the_model_is_tiny(root: str, filled: Filled) -> None:
+    settings = ("--set", "size=64", "--set", "save_every=1", "--steps", "2")
+    text = call("prior", "-w", root, *settings)
+    assert "steps 1 to 2" in text
+    assert "makes no good picture" in text
+    assert "nothing to do" in call("prior", "-w", root, *settings, "--resume")
+    record = json.loads((filled[0].runs / "prior" / "config.json").read_text())
+    assert record["tiny"] is True
+    assert record["config"]["steps"] == 2
+    assert record["packages"]["torch"]
+
+
+def rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "│" in line]

@@ -1,0 +1,152 @@
+"""Checkpoints, whole or not there: written aside, flushed, renamed, proved by hash when read.
+
+A checkpoint is a folder step-000010/ of safetensors files, state.json, and manifest.json with the
+SHA-256 and size of every other file. Nothing is pickled, so reading one runs no code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data_manifests.errors import CheckpointError, StorageError
+from data_manifests.store import file_sha256
+
+__all__ = ["Checkpoint", "fault", "newest", "replace_folder", "save", "sync_tree"]
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint holds: named tensors by group, and what else is needed to go on."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
+    """The path of folder/step-NNNNNN, written whole or not at all; keeps the newest `keep`.
+
+    Old ones go only after the new one is safely down, so there is never none. StorageError if the
+    disk is full.
+    """
+    target = folder / f"step-{checkpoint.step:06d}"
+    with replace_folder(target) as part:
+        for name, tensors in checkpoint.tensors.items():
+            cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+            save_file(cpu, part / f"{name}.safetensors")
+        (part / STATE).write_text(
+            json.dumps({"step": checkpoint.step, **checkpoint.state}), encoding="utf-8"
+        )
+        files = sorted(p for p in part.iterdir())
+        manifest = {p.name: {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files}
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    for old in _numbered(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest undamaged checkpoint, none if there was never one.
+
+    A damaged one is passed over with a warning; CheckpointError if all are damaged.
+    """
+    found = _numbered(folder)
+    for path in found:
+        why = fault(path)
+        if why is None:
+            return _read(path)
+        log.warning("Checkpoint %s is damaged (%s): passed over for the one before.", path, why)
+    if found:
+        raise CheckpointError(
+            f"Every checkpoint in {folder} is damaged.", "Start the run again under another name."
+        )
+    return None
+
+
+def fault(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, none if every byte is as it was written."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        for name, facts in manifest.items():
+            if not (path / name).is_file():
+                return f"{name} is missing"
+            if (path / name).stat().st_size != facts["bytes"]:
+                return f"{name} has another size"
+            if file_sha256(path / name) != facts["sha256"]:
+                return f"{name} has another SHA-256"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} can't be read"
+    return None
+
+
+@contextlib.contextmanager
+def replace_folder(target: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `target` at the end, or goes if that fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
+    try:
+        yield part
+        sync_tree(part)
+        part.chmod(0o755)
+        old = part.with_name(part.name.replace(".part-", ".old-"))
+        if target.exists():
+            target.rename(old)
+        part.rename(target)
+        _sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        # safetensors writes by itself and puts the system's error into words.
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            wrong = f"The disk that holds {target.parent} is full."
+            raise StorageError(
+                wrong, "The checkpoints before are whole: free space and resume."
+            ) from error
+        raise StorageError(f"{target} can't be written: {error}.", "Mend it and resume.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file below a folder, and the folder, to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> Checkpoint:
+    state: Mapping[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+    tensors = {p.stem: load_file(p) for p in path.glob("*.safetensors")}
+    return Checkpoint(state["step"], tensors, {k: v for k, v in state.items() if k != "step"})
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Checkpoint folders, newest first."""
+    return sorted(
+        folder.glob("step-*"), key=lambda p: int(p.name.removeprefix("step-")), reverse=True
+    )

@@ -1,0 +1,147 @@
+"""What a training run needs to know; what is left open is filled in to fit the base model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+
+from data_manifests.config import Section
+
+__all__ = [
+    "IDENTIFIER_PROMPT",
+    "NEGATIVE_PROMPT",
+    "FacialConfig",
+    "PriorConfig",
+    "RestorerConfig",
+    "RunConfig",
+    "resolve",
+]
+
+# The fixed phrase that stands for "a photograph as our photographers take it", and its opposite.
+# The themes follow the paper's section 3 and its released script; the words are ours.
+IDENTIFIER_PROMPT = (
+    "hyper-realistic close-up portrait photograph, visible skin pores, single hairs, sharp eyes, "
+    "professional studio light, high contrast, full-frame DSLR camera, very high resolution"
+)
+NEGATIVE_PROMPT = (
+    "blurry, out of focus, over-smoothed skin, plastic skin, unrealistic texture, JPEG artifacts, "
+    "noise, asymmetric eyes, deformed face, painting, drawing, cartoon, 3D render, watermark"
+)
+
+C = TypeVar("C", bound="RunConfig")
+
+
+class RunConfig(Section):
+    """What both stages share. `None` means: what fits the base (see `resolve`)."""
+
+    base: str = Field(
+        default="tiny", description="tiny, a local diffusers folder, or a model hub id"
+    )
+    steps: int | None = Field(default=None, ge=1, description="updates of the weights in all")
+    batch: int | None = Field(default=None, ge=1, description="samples per update")
+    at_once: int = Field(
+        default=4,
+        ge=1,
+        description="samples on the device at once; does not change what is learned",
+    )
+    size: int | None = Field(
+        default=None, ge=64, multiple_of=32, description="side of the training crop in pixels"
+    )
+    lr: float | None = Field(
+        default=None, gt=0, description="learning rate of the U-Net or ControlNet"
+    )
+    warmup: int = Field(
+        default=0, ge=0, description="updates over which the learning rate rises from zero"
+    )
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(
+        default=1.0, gt=0, description="largest gradient norm of one group of weights"
+    )
+    seed: int = Field(
+        default=0, ge=0, description="decides order, noise, flips, dropout and degradation"
+    )
+    flip: float = Field(default=0.5, ge=0, le=1, description="how often a crop is mirrored")
+    prompt_dropout: float = Field(
+        default=0.1, ge=0, le=1, description="how often the words are left out"
+    )
+    save_every: int | None = Field(default=None, ge=1, description="updates between checkpoints")
+    keep: int = Field(default=2, ge=1, description="newest checkpoints to keep")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto: bf16 on a GPU that has it"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="less memory, about a quarter more work"
+    )
+    tensorboard: bool = Field(default=False, description="also write event files for TensorBoard")
+    identifier_prompt: str = Field(default=IDENTIFIER_PROMPT, min_length=1)
+    negative_prompt: str = Field(default=NEGATIVE_PROMPT, min_length=1)
+
+
+class PriorConfig(RunConfig):
+    """Stage 1: the text-to-image U-Net learns faces."""
+
+    loss: Literal["masked", "plain"] = Field(
+        default="masked", description="masked: v2 of the paper; plain: v1"
+    )
+    distill_weight: float = Field(
+        default=0.5, ge=0, description="weight of the pull towards the guided base (v2)"
+    )
+    lora_rank: int = Field(
+        default=0, ge=0, description="0 trains the whole U-Net, else LoRA of this rank"
+    )
+
+
+class FacialConfig(Section):
+    """The time-aware latent facial feature loss of stage 2."""
+
+    on: Literal["clean", "noise"] = Field(
+        default="clean", description="clean: predicted latents; noise: the paper's letter"
+    )
+    gan_weight: float = Field(
+        default=0.05, ge=0, description="adversarial term, relative to the noise error"
+    )
+    gram_weight: float = Field(
+        default=200.0, ge=0, description="texture statistics term; GFP-GAN's weight"
+    )
+    start: int = Field(default=0, ge=0, description="the update from which the two terms count")
+    least_signal: float = Field(
+        default=0.05, ge=0, le=1, description="alpha-bar below which a sample is left out"
+    )
+    eye_cells: int = Field(default=10, ge=4, description="side of an eye's patch in latent cells")
+    mouth_cells: int = Field(
+        default=15, ge=4, description="side of the mouth's patch in latent cells"
+    )
+    width: int = Field(
+        default=64, ge=8, multiple_of=8, description="channels of the discriminators' first layer"
+    )
+    lr: float = Field(default=1e-4, gt=0, description="learning rate of the discriminators")
+
+
+class RestorerConfig(RunConfig):
+    """Stage 2: a ControlNet on the frozen prior learns to restore."""
+
+    base: str = Field(
+        default="",
+        description="a prior run's name (empty: the newest), a folder, a hub id, or tiny",
+    )
+    recipe: str = Field(default="gfpgan", description="degradation preset")
+    facial: FacialConfig = FacialConfig()
+
+
+# What the paper reports where it does (Liang et al. 2024, sections 4.1 and 4.2); stage 2's number
+# of updates is not reported. The tiny model gets what shows a falling loss within a minute on a
+# laptop.
+_PAPER: dict[str, dict[str, Any]] = {
+    "PriorConfig": {"size": 1024, "batch": 96, "lr": 5e-7, "steps": 20_000, "save_every": 500},
+    "RestorerConfig": {"size": 512, "batch": 48, "lr": 2e-5, "steps": 60_000, "save_every": 1000},
+}
+_TINY: dict[str, Any] = {"size": 128, "batch": 2, "lr": 1e-3, "steps": 20, "save_every": 10}
+
+
+def resolve(config: C, tiny: bool) -> C:
+    """The config with open numbers filled in: the paper's, or small ones for the tiny model."""
+    fitting = _TINY if tiny else _PAPER[type(config).__name__]
+    open_ones = {k: v for k, v in fitting.items() if getattr(config, k) is None}
+    return config.model_copy(update=open_ones)

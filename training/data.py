@@ -1,0 +1,122 @@
+"""From a Sample row to tensors: the crop at training size, its words, mask and boxes.
+
+Reads files below media/; nothing else here touches the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from data_manifests.errors import InputError
+from data_manifests.records import Box, Sample
+from training.regions import face_mask
+
+__all__ = ["PARTS", "VAE_FACTOR", "Example", "load_example", "part_boxes", "words"]
+
+PARTS = ("left_eye", "right_eye", "mouth")
+VAE_FACTOR = 8  # a latent cell is 8 x 8 pixels in every SDXL VAE
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sample, ready to train on."""
+
+    sample: Sample
+    pixels_HWC: NDArray[np.uint8]  # sRGB, size x size
+    mask_HW: Tensor  # how much a latent cell is face, 0 to 1
+    boxes_P4: Tensor  # in latent coordinates, rows as PARTS; all zero where unknown
+    # SDXL's size and crop: original height and width, crop top and left, target height and width
+    time_ids_6: Tensor
+
+
+def load_example(sample: Sample, media: Path, size: int, *, mirror: bool) -> Example:
+    """The sample at size x size; InputError if the crop is missing, changed, or not square."""
+    image = _open_crop(sample, media)
+    if image.width != image.height:
+        raise InputError(
+            f"Crop {sample.crop_path} is {image.width} x {image.height}, not square.",
+            "Run `authface ingest` and `authface manifest build` again.",
+        )
+    resized = image if image.width == size else image.resize((size, size), Image.Resampling.LANCZOS)
+    pixels_HWC = np.asarray(resized, np.uint8)
+    return Example(
+        sample=sample,
+        pixels_HWC=np.ascontiguousarray(pixels_HWC[:, ::-1]) if mirror else pixels_HWC,
+        mask_HW=torch.from_numpy(_mask(sample, size, mirror=mirror)),
+        boxes_P4=torch.from_numpy(part_boxes(sample, size, mirror=mirror) / VAE_FACTOR).float(),
+        time_ids_6=torch.tensor(
+            [
+                sample.native_height,
+                sample.native_width,
+                sample.crop_top,
+                sample.crop_left,
+                size,
+                size,
+            ],
+            dtype=torch.float32,
+        ),
+    )
+
+
+def words(*groups: str | tuple[str, ...]) -> str:
+    """One prompt from sentences and tags, joined by commas; empty ones fall away."""
+    flat = [word for group in groups for word in ((group,) if isinstance(group, str) else group)]
+    return ", ".join(word.strip() for word in flat if word.strip())
+
+
+def part_boxes(sample: Sample, size: int, *, mirror: bool) -> NDArray[np.float64]:
+    """Boxes of eyes and mouth, rows as PARTS, in pixels of the training crop; zero where unknown.
+
+    A mirrored face's left eye is the one that was on the right of the picture.
+    """
+    boxes = {part: getattr(sample, f"{part}_box") for part in PARTS}
+    if mirror:
+        boxes["left_eye"], boxes["right_eye"] = boxes["right_eye"], boxes["left_eye"]
+    rows = np.array([_corners(boxes[part]) for part in PARTS], np.float64) * (size / sample.width)
+    if mirror:
+        known = rows.any(axis=1)
+        rows[known] = np.stack(
+            [size - rows[known, 2], rows[known, 1], size - rows[known, 0], rows[known, 3]], axis=1
+        )
+    return rows
+
+
+def _corners(box: Box | None) -> tuple[float, float, float, float]:
+    return (0.0, 0.0, 0.0, 0.0) if box is None else (box.left, box.top, box.right, box.bottom)
+
+
+def _mask(sample: Sample, size: int, *, mirror: bool) -> NDArray[np.float32]:
+    cells = size // VAE_FACTOR
+    if len(sample.landmarks) != 5:
+        return np.ones(
+            (cells, cells), np.float32
+        )  # a finder without landmarks: all of the crop is taken as face
+    points_52 = np.array([(p.x, p.y) for p in sample.landmarks]) * (size / sample.width)
+    mask_HW = face_mask(points_52, size, cells)
+    return np.ascontiguousarray(mask_HW[:, ::-1]) if mirror else mask_HW
+
+
+def _open_crop(sample: Sample, media: Path) -> Image.Image:
+    path = media / sample.crop_path
+    todo = "Run `authface ingest` and `authface manifest build` again."
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"The crop {path} of sample {sample.sample_id} can't be read: {error.strerror}.", todo
+        ) from error
+    if hashlib.sha256(data).hexdigest() != sample.crop_sha256:
+        raise InputError(
+            f"The crop {path} of sample {sample.sample_id} was changed after the table was made.",
+            todo,
+        )
+    return Image.open(io.BytesIO(data)).convert("RGB")

@@ -1,0 +1,97 @@
+"""Trained weights as an ordinary diffusers folder that opens without this project.
+
+What was not trained is copied file by file from the base, so its keys and bytes stay as its
+publisher wrote them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from data_manifests.store import file_sha256
+from training.bases import FACTS
+from training.checkpoint import replace_folder
+
+__all__ = ["export_prior", "export_restorer", "folder_sha256"]
+
+# Second copies of the same weights, for other frameworks or in half precision.
+_LEFT_OUT = shutil.ignore_patterns("*.fp16.*", "*.onnx*", "*.msgpack", "openvino*", "*.part", ".*")
+
+
+def export_prior(unet: Any, base: Path, target: Path, facts: dict[str, Any]) -> Path:
+    """A StableDiffusionXLPipeline folder: the base with the trained U-Net in it, LoRA merged.
+
+    Merging changes the U-Net that was given: export is the last thing a run does.
+    """
+    if getattr(unet, "peft_config", None):
+        unet.fuse_lora()
+        unet.unload_lora()
+    with replace_folder(target) as part:
+        index = _copy_base(base, part, without=("unet",))
+        unet.save_pretrained(part / "unet")
+        _finish(part, {**index, "_class_name": "StableDiffusionXLPipeline"}, facts)
+    return target
+
+
+def export_restorer(controlnet: Any, base: Path, target: Path, facts: dict[str, Any]) -> Path:
+    """A StableDiffusionXLControlNetPipeline folder: the prior with the trained ControlNet."""
+    with replace_folder(target) as part:
+        index = _copy_base(base, part)
+        controlnet.save_pretrained(part / "controlnet")
+        extra = {
+            "_class_name": "StableDiffusionXLControlNetPipeline",
+            "controlnet": ["diffusers", "ControlNetModel"],
+        }
+        _finish(part, {**index, **extra}, facts)
+    return target
+
+
+def folder_sha256(folder: Path) -> str:
+    """One hash over the names and bytes of all weights and configs in a model folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.parent != folder):
+        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _copy_base(base: Path, part: Path, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    index: dict[str, Any] = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
+    # A component is listed as [library, class]; [null, null] marks one that the pipeline goes
+    # without.
+    names = [
+        k
+        for k, v in index.items()
+        if isinstance(v, list) and v[0] and k not in (*without, "controlnet")
+    ]
+    for name in names:
+        shutil.copytree(base / name, part / name, ignore=_LEFT_OUT)
+    return index
+
+
+def _finish(part: Path, index: dict[str, Any], facts: dict[str, Any]) -> None:
+    (part / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    full = {**facts, "model_sha256": folder_sha256(part)}
+    (part / FACTS).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+    (part / "README.md").write_text(_card(full), encoding="utf-8")
+
+
+def _card(facts: dict[str, Any]) -> str:
+    purpose = {"prior": "text-to-image model of portraits", "restorer": "face-restoration model"}[
+        facts["kind"]
+    ]
+    warning = (
+        "**Made from the tiny random model, for testing code paths: it makes no good picture.**\n\n"
+        if facts["tiny"]
+        else ""
+    )
+    return (
+        f"---\nlibrary_name: diffusers\n---\n# AuthFace {facts['kind']}\n\n{warning}"
+        f"A {purpose}, trained for {facts['trained_steps']} steps at {facts['size']} px on "
+        f"{facts['samples']} samples (table versions {json.dumps(facts['table_versions'])}), "
+        f"from the base `{facts['base']}`, whose licence applies. "
+        "A restored face is a guess at what was there: never identify anyone by it.\n"
+    )

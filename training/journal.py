@@ -1,0 +1,90 @@
+"""What a run writes about itself: one JSON line per step, and TensorBoard events if asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_manifests.errors import MissingExtra
+
+__all__ = ["Journal", "Step", "cut_back", "open_journal", "read_journal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One update: its number from 1, the loss before it and its parts, the rate, the time."""
+
+    step: int
+    loss: float
+    parts: dict[str, float]
+    lr: float
+    seconds: float
+    samples_per_s: float
+
+
+class Journal:
+    """Writes steps to stats.jsonl and, if there is one, to a TensorBoard writer."""
+
+    def __init__(self, lines: Any, board: Any = None) -> None:
+        self._lines, self._board = lines, board
+
+    def write(self, step: Step) -> None:
+        """Write one step; a reader sees whole lines."""
+        row = {
+            "step": step.step,
+            "loss": step.loss,
+            "parts": step.parts,
+            "lr": step.lr,
+            "seconds": round(step.seconds, 4),
+            "samples_per_s": round(step.samples_per_s, 3),
+        }
+        self._lines.write(json.dumps(row) + "\n")
+        self._lines.flush()
+        if self._board is not None:
+            for name, value in {"loss": step.loss, "lr": step.lr, **step.parts}.items():
+                self._board.add_scalar(name, value, step.step)
+
+
+@contextlib.contextmanager
+def open_journal(folder: Path, *, tensorboard: bool) -> Iterator[Journal]:
+    """The journal of the run in `folder`, to be added to."""
+    board = _board(folder) if tensorboard else None
+    try:
+        with (folder / "stats.jsonl").open("a", encoding="utf-8") as lines:
+            yield Journal(lines, board)
+    finally:
+        if board is not None:
+            board.close()
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """The steps written so far; a last line cut short by a crash is left out."""
+    path = folder / "stats.jsonl"
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def cut_back(folder: Path, step: int) -> None:
+    """Drop the steps after `step`: they are about to be taken again."""
+    rows = [row for row in read_journal(folder) if row["step"] <= step]
+    path = folder / "stats.jsonl"
+    part = path.with_suffix(".part")
+    part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    part.replace(path)
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtra("tensorboard", "training", "Writing TensorBoard events") from error
+    return SummaryWriter(folder / "tensorboard")

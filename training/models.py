@@ -1,0 +1,150 @@
+"""Base models: load, freeze, and put words and pictures into their latent spaces.
+
+States of the data: pixels_BCHW in [0, 1] sRGB,
+latent_BCHW scaled to about unit deviation, words as (embedding_BSC, pooled_BP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, StableDiffusionXLPipeline
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data_manifests.errors import InputError
+from training.tiny import make_tiny, quiet
+
+__all__ = [
+    "Base",
+    "Words",
+    "load_base",
+    "make_tiny",
+    "pick_device",
+    "time_embedding",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Prompts as SDXL's U-Net takes them: one row per token, and one vector for the whole."""
+
+    embedding_BSC: Tensor
+    pooled_BP: Tensor
+
+    @staticmethod
+    def stack(rows: Sequence[Words]) -> Words:
+        """Several prompts as one batch."""
+        return Words(
+            torch.cat([r.embedding_BSC for r in rows]), torch.cat([r.pooled_BP for r in rows])
+        )
+
+
+@dataclass
+class Base:
+    """A loaded SDXL: `unet` to be trained or used, everything else frozen in float32."""
+
+    folder: Path
+    pipeline: Any
+    alpha_bar_T: Tensor
+    device: torch.device
+    _seen: dict[str, Words] = field(default_factory=dict, repr=False)
+
+    @property
+    def unet(self) -> Any:
+        """The U-Net."""
+        return self.pipeline.unet
+
+    def words(self, prompt: str | None) -> Words:
+        """A prompt's embeddings; none gives zeros, as SDXL was trained with for left-out words.
+
+        Each prompt is encoded by itself and kept, so that its bits do not depend on the batch it
+        comes in.
+        """
+        key = "" if prompt is None else f"={prompt}"
+        if key not in self._seen:
+            encoded = self._encode(prompt or "")
+            blank = Words(
+                torch.zeros_like(encoded.embedding_BSC), torch.zeros_like(encoded.pooled_BP)
+            )
+            self._seen[key] = blank if prompt is None else encoded
+        return self._seen[key]
+
+    @torch.no_grad()
+    def latents(self, pixels_NHWC: NDArray[np.uint8], noise_BCHW: Tensor) -> Tensor:
+        """Latents of 8-bit sRGB pictures, drawn from the VAE's posterior with the given unit noise.
+
+        Always in float32: SDXL's VAE overflows in float16.
+        """
+        pixels_BCHW = (
+            torch.from_numpy(pixels_NHWC).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        )
+        posterior = self.pipeline.vae.encode(pixels_BCHW).latent_dist
+        drawn_BCHW = posterior.mean + posterior.std * noise_BCHW.to(self.device)
+        latent_BCHW: Tensor = drawn_BCHW * self.pipeline.vae.config.scaling_factor
+        return latent_BCHW
+
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Words:
+        embedding, _, pooled, _ = self.pipeline.encode_prompt(
+            prompt=prompt, device=self.device, do_classifier_free_guidance=False
+        )
+        return Words(embedding.float(), pooled.float())
+
+
+def load_base(folder: Path, device: torch.device) -> Base:
+    """The model in float32 on the device, frozen and in evaluation mode."""
+    with quiet():
+        try:
+            pipeline = StableDiffusionXLPipeline.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, add_watermarker=False
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{folder} can't be loaded as an SDXL model: {error}.", "Check or replace it."
+            ) from error
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    kind = scheduler.config.prediction_type
+    if kind != "epsilon":
+        raise InputError(
+            f"{folder} predicts {kind}; training knows epsilon alone.", "Choose another base."
+        )
+    for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        _settle(module, device)
+    return Base(folder, pipeline, scheduler.alphas_cumprod.to(device), device)
+
+
+def time_embedding(unet: Any, timestep_B: Tensor) -> Tensor:
+    """The U-Net's own embedding of the timestep, without gradient."""
+    with torch.no_grad():
+        projected = unet.time_proj(timestep_B).to(next(unet.time_embedding.parameters()).dtype)
+        embedded: Tensor = unet.time_embedding(projected)
+    return embedded
+
+
+def pick_device(name: str) -> torch.device:
+    """The device by name; "auto" takes a GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(
+            f"There is no device {name!r}.", "Use auto, cpu, cuda or cuda:N."
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("No CUDA device can be used here.", "Set device = auto or cpu.")
+    return device
+
+
+def _settle(module: nn.Module, device: torch.device) -> None:
+    module.requires_grad_(False).eval().to(device)
+    for parameter in module.parameters():
+        # Weights mapped from a file lie at odd offsets, and kernels round differently there; a
+        # copy is aligned.
+        parameter.data = parameter.data.clone()

@@ -1,0 +1,260 @@
+"""A training run as a folder: opened, locked, pinned to data, checked, and handed to a session.
+
+runs/<name>/ holds config.json, stats.jsonl, checkpoints/step-NNNNNN/ and at the end model/. Holds
+the clock and the files; light, so that a wrong setting is told in a second and not after the heavy
+imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from data_manifests import consent
+from data_manifests.errors import CheckpointError, InputError
+from data_manifests.media import Workspace, write_atomic
+from data_manifests.records import Sample
+from data_manifests.store import Store
+from training.bases import find_base, folder_facts, is_tiny
+from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
+from training.journal import Step
+
+__all__ = ["Run", "free_name", "preview", "train_prior", "train_restorer"]
+
+C = TypeVar("C", bound=RunConfig)
+
+# Settings that may differ between a run and its resumption: they do not change what a step learns.
+_FREE = {"steps", "at_once", "save_every", "keep", "device", "tensorboard", "base"}
+_PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Generic[C]):
+    """An opened run."""
+
+    kind: str
+    folder: Path
+    config: C  # with every open setting filled in
+    base: Path
+    media: Path
+    samples: list[Sample]
+    record: dict[str, Any]  # what config.json says
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What stands beside the exported model, but for how far it was trained."""
+        named = ("kind", "tiny", "base", "base_sha256", "samples", "packages")
+        return {
+            **{key: self.record[key] for key in named},
+            "table_versions": self.record["tables"],
+            "prompt": self.config.identifier_prompt,
+            "negative_prompt": self.config.negative_prompt,
+            "left_out_prompt": "zeros",  # what the model saw where the words were left out
+            "size": self.config.size,
+        }
+
+    @property
+    def complete(self) -> bool:
+        """Whether all steps are taken and the model is exported."""
+        facts = folder_facts(self.folder / "model")
+        return facts.get("trained_steps") == self.config.steps
+
+
+def train_prior(
+    config: PriorConfig, *, store: Store, workspace: Workspace, name: str, resume: bool = False
+) -> Iterator[Step]:
+    """Train stage 1 into runs/<name> and yield each step; its model/ is an SDXL pipeline folder.
+
+    With `resume` it goes on from the newest whole checkpoint, from the start if there is none, and
+    does nothing if the run is complete. Raises Stopped, its state saved, if the process is told to
+    stop.
+    """
+    with _opened(
+        "prior", config, config.base, place=(store, workspace, name), resume=resume
+    ) as run:
+        if not run.complete:
+            from training import session
+
+            yield from session.train_prior(run)
+
+
+def train_restorer(
+    config: RestorerConfig,
+    *,
+    prior: Path | str,
+    store: Store,
+    workspace: Workspace,
+    name: str,
+    resume: bool = False,
+) -> Iterator[Step]:
+    """Train stage 2 on a frozen prior; its model/ is a StableDiffusionXLControlNetPipeline folder.
+
+    `prior` is a model folder, a hub id or "tiny"; otherwise as `train_prior`.
+    """
+    place = (store, workspace, name)
+    with _opened("restorer", config, str(prior), place=place, resume=resume) as run:
+        if not run.complete:
+            from training import session
+
+            yield from session.train_restorer(run)
+
+
+def preview(config: C, base: str, *, store: Store, workspace: Workspace) -> tuple[C, int, int]:
+    """What a run would use, writing nothing: the full config, the samples and their table version.
+
+    Raises what the run itself would raise about samples, consents and crops.
+    """
+    version = store.version(Sample)
+    samples = _samples(store, version, workspace.media)
+    return resolve(config, is_tiny(base)), len(samples), version or 0
+
+
+def free_name(runs: Path, kind: str) -> str:
+    """A name for a new run: its kind, numbered if there is one already."""
+    names = [kind, *(f"{kind}-{n}" for n in range(2, 10_000))]
+    return next(n for n in names if not (runs / n / "config.json").exists())
+
+
+@contextlib.contextmanager
+def _opened(
+    kind: str, config: C, base: str, *, place: tuple[Store, Workspace, str], resume: bool
+) -> Iterator[Run[C]]:
+    """The run's folder, locked, with its config and the samples it is pinned to."""
+    store, workspace, name = place
+    folder = _run_folder(workspace.runs, name)
+    with _locked(folder), _gone_if_refused(folder):
+        written = _read_record(folder, resume=resume)
+        version = written["tables"]["samples"] if written else store.version(Sample)
+        samples = _samples(store, version, workspace.media)
+        base_folder = find_base(base, workspace.runs)
+        full = resolve(config, is_tiny(base_folder))
+        record = _record(kind, full, base_folder, version=version or 0, samples=len(samples))
+        if written:
+            _must_match(written, record)
+        _sweep(folder)
+        write_atomic(folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
+        yield Run(kind, folder, full, base_folder, workspace.media, samples, record)
+
+
+@contextlib.contextmanager
+def _gone_if_refused(folder: Path) -> Iterator[None]:
+    """Remove a folder that was made for a run which was then refused."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / "config.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _run_folder(runs: Path, name: str) -> Path:
+    if not name or Path(name).name != name or name.startswith("."):
+        raise InputError(f"{name!r} can't name a run.", "Use letters, digits and dashes.")
+    folder = runs / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _samples(store: Store, version: int | None, media: Path) -> list[Sample]:
+    """The training samples of a table version, each with a consent and a crop."""
+    rows = [] if version is None else store.read(Sample, version)
+    samples = [s for s in rows if s.split == "train" and s.weight > 0]
+    if not samples:
+        raise InputError("There is no sample to train on.", "Run `authface manifest build` first.")
+    consent.require(store, samples, "training", datetime.now(UTC))
+    missing = [s.crop_path for s in samples if not (media / s.crop_path).is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(samples)} crops are missing below {media}: {missing[0]}.",
+            "Run `authface ingest` again to cut them.",
+        )
+    return samples
+
+
+def _record(
+    kind: str, config: RunConfig, base: Path, *, version: int, samples: int
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "config": config.model_dump(mode="json"),
+        "base": str(base),
+        "base_sha256": folder_facts(base).get("model_sha256"),
+        "tiny": is_tiny(base),
+        "tables": {"samples": version},
+        "samples": samples,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _read_record(folder: Path, *, resume: bool) -> dict[str, Any] | None:
+    path = folder / "config.json"
+    if not path.exists():
+        return None
+    if not resume:
+        raise InputError(
+            f"There is a run in {folder} already.",
+            "Go on with it by --resume, or choose another --name.",
+        )
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} is damaged: {error}.", "Start a new run under another --name."
+        ) from error
+    return record
+
+
+def _must_match(written: dict[str, Any], now: dict[str, Any]) -> None:
+    if written["kind"] != now["kind"]:
+        raise CheckpointError(
+            f"That run trains a {written['kind']}, not a {now['kind']}.", "Choose another --name."
+        )
+    before, after = (
+        {k: v for k, v in r["config"].items() if k not in _FREE} for r in (written, now)
+    )
+    changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+    if (written["base"], written["base_sha256"]) != (now["base"], now["base_sha256"]):
+        changed.append("base")
+    if changed:
+        raise CheckpointError(
+            f"The run began with other settings: {', '.join(changed)} differ.",
+            "Set them as its config.json says, or start a new run under another --name.",
+        )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed while writing left behind."""
+    for pattern in (".part-*", ".old-*", "checkpoints/.part-*", "checkpoints/.old-*"):
+        for stale in folder.glob(pattern):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # The kernel lets go of a flock when its holder dies, so a killed run never blocks the next.
+    with (folder / ".lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another process is training in {folder}.",
+                "Wait for it, or choose another --name.",
+            ) from error
+        yield

@@ -1,0 +1,74 @@
+"""One opened run on one device: build the stage, take the steps, save, stop when told, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from training import checkpoint, loop
+from training.config import PriorConfig, RestorerConfig
+from training.export import export_prior, export_restorer
+from training.journal import Step, cut_back, open_journal
+from training.models import load_base, pick_device
+from training.run import Run
+from training.signals import Stopped, hearing
+from training.stages import Prior, Restorer, Stage
+
+__all__ = ["train_prior", "train_restorer"]
+
+Export = Callable[[dict[str, Any]], None]
+
+
+def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
+    """Take the steps of stage 1 that are left, then export."""
+    stage = Prior(load_base(run.base, pick_device(run.config.device)), run.config, run.media)
+
+    def export(facts: dict[str, Any]) -> None:
+        export_prior(stage.unet, run.base, run.folder / "model", facts)
+
+    yield from _train(run, stage, export)
+
+
+def train_restorer(run: Run[RestorerConfig]) -> Iterator[Step]:
+    """Take the steps of stage 2 that are left, then export."""
+    stage = Restorer(load_base(run.base, pick_device(run.config.device)), run.config, run.media)
+
+    def export(facts: dict[str, Any]) -> None:
+        export_restorer(stage.controlnet, run.base, run.folder / "model", facts)
+
+    yield from _train(run, stage, export)
+
+
+def _train(run: Run[Any], stage: Stage, export: Export) -> Iterator[Step]:
+    config = run.config
+    optimizer = loop.make_optimizer(stage.groups, config)
+    done = _go_on(run, stage, optimizer)
+    with hearing() as told, open_journal(run.folder, tensorboard=config.tensorboard) as journal:
+        for step in loop.train(stage, run.samples, config=config, optimizer=optimizer, done=done):
+            journal.write(step)
+            done = step.step
+            if done == config.steps or done % config.save_every == 0:
+                _save(run, stage, optimizer, done)
+            yield step
+            if number := told():
+                _save(run, stage, optimizer, done)
+                raise Stopped(done, number)
+    export({**run.facts, "trained_steps": done})
+
+
+def _go_on(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer) -> int:
+    found = checkpoint.newest(run.folder / "checkpoints")
+    if found is not None:
+        loop.resume(stage, optimizer, found)
+    done = found.step if found else 0
+    cut_back(run.folder, done)
+    return done
+
+
+def _save(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer, done: int) -> None:
+    """Save unless this step is saved already: a signal may come just after a regular checkpoint."""
+    folder = run.folder / "checkpoints"
+    if checkpoint.fault(folder / f"step-{done:06d}") is not None:
+        checkpoint.save(folder, loop.capture(stage, optimizer, done), keep=run.config.keep)

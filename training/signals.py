@@ -1,0 +1,47 @@
+"""Being told to stop: the first SIGTERM or SIGINT is remembered, the second acts as ever."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from data_manifests.errors import AuthFaceError
+
+__all__ = ["Stopped", "hearing"]
+
+
+class Stopped(AuthFaceError):  # noqa: N818 - being told to stop is no error
+    """The run was told to stop and has saved its state; `exit_code` is 128 + the signal."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__(
+            f"Stopped by {signal.Signals(number).name} after step {step}; the state is saved.",
+            "Go on with --resume.",
+        )
+        self.step, self.exit_code = step, 128 + number
+
+
+@contextlib.contextmanager
+def hearing() -> Iterator[Callable[[], int]]:
+    """A function that gives the signal that asked the run to stop, 0 if none did."""
+    told: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0  # only the main thread may ask to hear signals
+        return
+    before = {int(n): signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def hear(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield lambda: told[0] if told else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
