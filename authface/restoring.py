@@ -1,0 +1,253 @@
+"""Commands that restore photos and say how good the result is; cli.py registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from authface import console
+from authface.settings import WorkspaceOption, open_workspace
+
+if TYPE_CHECKING:
+    from authface.sections import Settings
+    from data_manifests.media import Workspace
+    from restore.evaluate import Apart, Score
+    from restore.model import ModelFacts
+    from restore.outcome import Outcome
+
+__all__ = ["evaluate", "restore"]
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help="A restorer's model folder or hub id; else the workspace's newest restorer."),
+]
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A photo, or a folder of photos.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file or folder to write.")],
+    model: ModelOption = None,
+    faces: Annotated[str | None, typer.Option(help="all or largest.")] = None,
+    fidelity: Annotated[
+        float | None, typer.Option(help="0 starts from full noise, 1 from the input itself.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed gives another guess.")] = None,
+    colour: Annotated[str | None, typer.Option(help="wavelet, adain or none.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write a before/after page here.")] = None,
+    keep_private: Annotated[
+        bool, typer.Option("--keep-private", help="Keep position, serial numbers, owner.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that AuthFace did not write.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Restore the faces of a photo or a folder; everything else in the picture stays as it is.
+
+    Beside each output lies a JSON file that says what was done to each face. Exit code 3: some
+    faces or photos were not restored; 2: no photo could be used.
+
+    Example: authface restore old-photos restored --page compare.html
+    """
+    from curation.faces import open_finder
+    from restore.batch import plan_jobs, restore_jobs
+    from restore.pipeline import open_restorer
+
+    place, settings = _settings(workspace)
+    given = {
+        "faces": faces,
+        "fidelity": fidelity,
+        "steps": steps,
+        "seed": seed,
+        "colour": colour,
+        "device": device,
+        "keep_private": keep_private or None,
+        "overwrite": overwrite or None,
+    }
+    config = _with_options(settings.restore, given)
+    jobs = plan_jobs(source, target)
+    finder = open_finder(settings.ingest.faces)
+    restorer = open_restorer(model or _newest_restorer(place), config=config)
+    if restorer.facts.warning:
+        console.note(restorer.facts.warning)
+    outcomes = []
+    done = restore_jobs(jobs, restorer=restorer, finder=finder)
+    for outcome in console.track(done, total=len(jobs), label="restoring"):
+        outcomes.append(_lighter(outcome, keep_preview=page is not None))
+        _say(outcome)
+    if page is not None:
+        _write_page(page, outcomes, restorer.facts)
+    _finish_restore(outcomes)
+
+
+def evaluate(
+    restored: Annotated[Path, typer.Argument(help="A restored picture, or a folder of them.")],
+    reference: Annotated[Path, typer.Argument(help="The sharp original, or a folder of them.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The report; evaluation.json beside the restored if none.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Score restored pictures against sharp references of the same name.
+
+    In a workspace, doubtful faces of its photos become review tasks that `authface annotate push`
+    sends out. Exit code 3: some pictures could not be compared; 2: none could.
+
+    Example: authface evaluate restored originals
+    """
+    from curation.faces import open_finder
+    from data_manifests.media import write_atomic
+    from restore import evaluate as scoring
+
+    place, settings = _settings(workspace)
+    pairs, apart = scoring.pair_up(restored, reference)
+    finder = open_finder(settings.ingest.faces)
+    scores: list[Score] = []
+    results = scoring.evaluate(pairs, finder=finder, doubt=settings.restore.doubt)
+    for result in console.track(results, total=len(pairs), label="comparing"):
+        if isinstance(result, scoring.Score):
+            scores.append(result)
+        else:
+            apart.append(result)
+    _show_scores(scores, apart)
+    file = out or (restored if restored.is_dir() else restored.parent) / "evaluation.json"
+    write_atomic(file, scoring.report_json(scores, apart, finder.name))
+    console.done(f"report: {file}")
+    _ask(scores, place)
+    if apart or not scores:
+        raise typer.Exit(console.PARTIAL if scores else console.WRONG)
+
+
+def _settings(workspace: Path | None) -> tuple[Workspace | None, Settings]:
+    """The workspace and its settings; without one, the defaults: restoring needs no workspace."""
+    from authface.sections import Settings
+    from data_manifests.errors import ConfigError
+
+    try:
+        return open_workspace(workspace)
+    except ConfigError as error:
+        if workspace is not None or not error.wrong.startswith("No workspace here"):
+            raise
+        return None, Settings()
+
+
+def _with_options(config: Any, given: dict[str, Any]) -> Any:
+    from data_manifests.config import parse_section
+
+    wanted = {k: v for k, v in given.items() if v is not None}
+    return parse_section(type(config), {**config.model_dump(), **wanted}, "an option")
+
+
+def _newest_restorer(place: Workspace | None) -> str:
+    from data_manifests.errors import ConfigError
+
+    found = [] if place is None else list(place.runs.glob("*/model/controlnet"))
+    if not found:
+        where = f"{place.runs} holds no trained restorer" if place else "There is no workspace here"
+        raise ConfigError(
+            f"{where}, so there is no model to restore with.",
+            "Name one with --model, or train one with `authface train restorer`.",
+        )
+    return str(max(found, key=lambda p: p.stat().st_mtime_ns).parent)
+
+
+def _lighter(outcome: Outcome, *, keep_preview: bool) -> Outcome:
+    from dataclasses import replace
+
+    return outcome if keep_preview else replace(outcome, preview=None)
+
+
+def _say(outcome: Outcome) -> None:
+    if outcome.status == "restored":
+        console.done(f"{outcome.source.name}: {outcome.summary} -> {outcome.target}")
+    else:
+        console.note(f"{outcome.source.name}: {outcome.summary}")
+    for note in outcome.notes:
+        console.say(f"    {note}")
+
+
+def _write_page(page: Path, outcomes: Sequence[Outcome], facts: ModelFacts) -> None:
+    from data_manifests.media import write_atomic
+    from restore.compare import page_html
+    from restore.outcome import page_entry
+
+    entries = [page_entry(outcome) for outcome in outcomes]
+    html = page_html(entries, title="Restored photos", warning=facts.warning)
+    write_atomic(page, html.encode())
+    console.done(f"before and after: {page}")
+
+
+def _finish_restore(outcomes: Sequence[Outcome]) -> None:
+    counts = dict.fromkeys(("restored", "partly", "nothing", "failed"), 0)
+    spent: dict[str, float] = {}
+    for outcome in outcomes:
+        counts[outcome.status] += 1
+        for stage, seconds in outcome.seconds.items():
+            spent[stage] = spent.get(stage, 0.0) + seconds
+    said = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in spent.items())
+    console.say(f"{len(outcomes)} photos: {said}" + (f" ({times})" if times else ""))
+    if counts["failed"] == len(outcomes):
+        raise typer.Exit(console.WRONG)
+    if counts["restored"] < len(outcomes):
+        raise typer.Exit(console.PARTIAL)
+
+
+def _show_scores(scores: Sequence[Score], apart: Sequence[Apart]) -> None:
+    metrics = ("psnr_db", "ssim", "colour_error", "landmark_shift", "sharpness_gain")
+    rows = [
+        (
+            s.pair.name,
+            _where(s),
+            *(_number(s.mean(m)) for m in metrics),
+            _plain(s.background_change),
+        )
+        for s in scores
+    ]
+    columns = (
+        "picture",
+        "where",
+        "PSNR dB",
+        "SSIM",
+        "colour dE",
+        "landmarks",
+        "sharper x",
+        "outside",
+    )
+    console.table("Restored against reference", columns, rows)
+    if apart:
+        console.table("Kept apart", ("picture", "why"), [(a.name, a.reason) for a in apart])
+    for score in scores:
+        for region in score.doubts:
+            console.note(f"{score.pair.name}: doubtful: {region.doubt}")
+
+
+def _where(score: Score) -> str:
+    return f"{len(score.regions)} faces" if score.regions[0].box else "whole picture"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _plain(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _ask(scores: Sequence[Score], place: Workspace | None) -> None:
+    if place is None or not any(score.doubts for score in scores):
+        return
+    from data_manifests.store import Store
+    from restore.review import ask_for_review
+
+    reviews = ask_for_review(scores, Store(place.tables), place.media)
+    if reviews.tasks:
+        console.done(f"{len(reviews.tasks)} review tasks wait; `authface annotate push` sends them")
+    if reviews.unknown:
+        names = ", ".join(reviews.unknown[:5])
+        console.note(f"no review task for {names}: neither input nor reference is in the workspace")

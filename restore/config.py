@@ -1,0 +1,82 @@
+"""What a restoration may be told: the [restore] table of authface.toml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from data_manifests.config import Section
+
+__all__ = ["DoubtConfig", "RestoreConfig"]
+
+
+class DoubtConfig(Section):
+    """When an evaluated face is doubtful enough that a person should look at it."""
+
+    landmark_shift: float = Field(
+        default=0.12, gt=0, description="largest mean landmark shift, in eye distances"
+    )
+    psnr_db: float = Field(default=16.0, description="least PSNR of the face region, in dB")
+
+
+class RestoreConfig(Section):
+    """How faces are sampled, chosen, pasted back and written."""
+
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="denoising steps; 20, or 4 for a tiny test model, if none",
+    )
+    sampler: Literal["dpm++", "ddpm"] = Field(
+        default="dpm++", description="DPM-Solver++ 2M or DDPM"
+    )
+    guidance: float = Field(
+        default=4.0, ge=0, le=30, description="classifier-free guidance; 1 is off"
+    )
+    control: float = Field(default=1.0, ge=0, le=2, description="strength of the ControlNet")
+    fidelity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the noise schedule that is left out: 0 starts from the input under "
+        "full noise, 1 from the input itself",
+    )
+    seed: int = Field(default=0, ge=0, description="one seed; each face gets its own from it")
+    batch: int = Field(
+        default=4, ge=1, le=64, description="faces restored together on an accelerator"
+    )
+    exact: bool | None = Field(
+        default=None,
+        description="every face alone through the model, so that no batch changes a bit of it; "
+        "if none: on the CPU, where batching gains little",
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of U-Net and ControlNet; the VAE always runs in float32"
+    )
+    faces: Literal["all", "largest"] = Field(default="all", description="which faces to restore")
+    least_eye_distance: float = Field(
+        default=8.0, ge=0, description="faces with eyes closer than this many pixels are skipped"
+    )
+    most_yaw: float = Field(
+        default=0.9, gt=0, description="faces turned further are skipped; 1 is about a profile"
+    )
+    colour: Literal["wavelet", "adain", "none"] = Field(
+        default="wavelet", description="where the colour of a restored face is taken from the input"
+    )
+    jpeg_quality: int = Field(
+        default=95, ge=1, le=100, description="quality of JPEG and WebP outputs"
+    )
+    keep_private: bool = Field(
+        default=False, description="keep GPS position, serial numbers and owner's name of the input"
+    )
+    overwrite: bool = Field(default=False, description="replace files that AuthFace did not write")
+    doubt: DoubtConfig = DoubtConfig()
+
+    def steps_for(self, *, tiny: bool) -> int:
+        """The number of denoising steps for a model."""
+        if self.steps is not None:
+            return self.steps
+        return 4 if tiny else 20
