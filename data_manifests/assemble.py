@@ -25,17 +25,17 @@ __all__ = ["BuildConfig", "Built", "assemble", "build", "split_of"]
 class BuildConfig(Section):
     """How samples are chosen and split."""
 
-    purpose: str = Field("training", description="the purpose a consent must cover")
+    purpose: str = Field(default="training", description="the purpose a consent must cover")
     accept_unreviewed: bool = Field(
-        False, description="take kept photos that nobody has answered about yet"
+        default=False, description="take kept photos that nobody has answered about yet"
     )
     validation_share: float = Field(
-        0.1, ge=0, le=0.5, description="share of people held out for validation"
+        default=0.1, ge=0, le=0.5, description="share of people held out for validation"
     )
     test_share: float = Field(
-        0.1, ge=0, le=0.5, description="share of people held out for the final test"
+        default=0.1, ge=0, le=0.5, description="share of people held out for the final test"
     )
-    salt: str = Field("authface", description="changes which people fall in which split")
+    salt: str = Field(default="authface", description="changes which people fall in which split")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import typing
 from collections.abc import Iterable
 from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -19,6 +18,8 @@ import pyarrow as pa
 __all__ = ["arrow_schema", "key_of", "records_from_table", "table_from_records"]
 
 Record = TypeVar("Record")
+
+_HINTS: dict[type, dict[str, Any]] = {}  # resolving annotations costs more than building a row
 
 _PLAIN: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -79,9 +80,10 @@ def _strip_none(hint: Any) -> tuple[Any, bool]:
     return hint, False
 
 
-@cache
-def _hints(noun: Any) -> dict[str, Any]:
-    return typing.get_type_hints(noun)
+def _hints(noun: type) -> dict[str, Any]:
+    if noun not in _HINTS:
+        _HINTS[noun] = typing.get_type_hints(noun)
+    return _HINTS[noun]
 
 
 def _build(noun: type[Record], row: dict[str, Any]) -> Record:

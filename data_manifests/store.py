@@ -187,7 +187,9 @@ class Store:
     ) -> tuple[list[Record], list[Record]]:
         key = key_of(noun)
         newest = {getattr(r, key): r for r in rows}  # the last one wins where a key comes twice
-        touched = table.to_pyarrow_table().filter(pc.field(key).isin(list(newest)))
+        touched = table.to_pyarrow_table().filter(
+            pc.field(key).isin(pa.array(list(newest), pa.string()))
+        )
         stored = {getattr(r, key): r for r in records_from_table(noun, touched)}
         added = [r for k, r in newest.items() if k not in stored]
         changed = [r for k, r in newest.items() if k in stored and stored[k] != r]

@@ -1,0 +1,39 @@
+# Targets: setup fix check test demo. Each takes no input and may be run again.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+export VENV
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help setup fix check test slow demo clean
+
+help:
+	@echo "make setup   install the toolkit (.venv) and Label Studio (.venv-label-studio)"
+	@echo "make demo    run the main job on a built-in portrait; PHOTOS=folder runs it on yours"
+	@echo "make test    lint, types and all tests"
+	@echo "make check   lint and types only"
+	@echo "make fix     format and mend what the linter can"
+	@echo "make slow    the soak tests too"
+
+setup:
+	@tools/setup.sh toolkit studio
+
+fix: setup
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+check:
+	@tools/setup.sh toolkit
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+test: check
+	@tools/setup.sh studio browser
+	$(PY) -m pytest -m "not slow" --cov --cov-report=term:skip-covered
+
+slow: setup
+	@tools/setup.sh browser
+	$(PY) -m pytest
+
+demo: setup
+	$(VENV)/bin/authface demo --workspace demo-workspace $(if $(PHOTOS),--photos "$(PHOTOS)")

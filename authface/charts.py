@@ -1,0 +1,59 @@
+"""Small line charts as inline SVG: no script, no outside file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+__all__ = ["line_chart"]
+
+WIDTH, HEIGHT = 560, 200
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 28
+
+
+def line_chart(steps: Sequence[int], values: Sequence[float], *, label: str) -> str:
+    """An SVG of the values over the steps, with their running median drawn on top.
+
+    Finite values only.
+    """
+    pairs = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
+    if len(pairs) < 2:
+        return ""
+    low, high = min(v for _, v in pairs), max(v for _, v in pairs)
+    if high == low:
+        high = low + 1.0
+    first, last = pairs[0][0], pairs[-1][0]
+
+    def place(step: float, value: float) -> str:
+        x = LEFT + (step - first) / max(last - first, 1) * (WIDTH - LEFT - RIGHT)
+        y = TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return f"{x:.1f},{y:.1f}"
+
+    raw = " ".join(place(s, v) for s, v in pairs)
+    smooth = " ".join(place(s, v) for s, v in _running_median(pairs))
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}: '
+        f'from {pairs[0][1]:.3g} to {pairs[-1][1]:.3g} over {len(pairs)} steps">'
+        f"{_grid(low, high)}"
+        f'<polyline class="raw" points="{raw}"/><polyline class="smooth" points="{smooth}"/>'
+        f'<text x="{LEFT}" y="{HEIGHT - 8}">step {first}</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">step {last}</text></svg>'
+    )
+
+
+def _grid(low: float, high: float) -> str:
+    lines = []
+    for share in (0.0, 0.5, 1.0):
+        y = TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
+        value = low + share * (high - low)
+        lines.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    return "".join(lines)
+
+
+def _running_median(pairs: Sequence[tuple[int, float]], reach: int = 3) -> list[tuple[int, float]]:
+    smooth = []
+    for i, (step, _) in enumerate(pairs):
+        near = sorted(v for _, v in pairs[max(0, i - reach) : i + reach + 1])
+        smooth.append((step, near[len(near) // 2]))
+    return smooth

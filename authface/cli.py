@@ -1,0 +1,100 @@
+"""The command line: parse, call one function of a part, print.
+
+Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from authface import (
+    __version__,
+    annotate,
+    console,
+    curate,
+    demo,
+    doctor,
+    manifest,
+    restoring,
+    train,
+)
+from data_manifests.errors import AuthFaceError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="authface",
+    help="From photographers' 8K portraits to a face-restoration model people trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"authface {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """From photographers' 8K portraits to a face-restoration model people trust."""
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="The workspace folder to make.")]) -> None:
+    """Make a workspace: a folder with settings, tables, media and runs.
+
+    Example: authface init my-workspace
+    """
+    from authface.settings import init_workspace
+
+    file, new = init_workspace(folder)
+    console.done(f"workspace {folder} {'made' if new else 'was there already; nothing changed'}")
+    console.say(f"  settings: {file}")
+
+
+app.command()(curate.ingest)
+app.command()(curate.photos)
+app.command()(curate.sheet)
+app.add_typer(
+    annotate.app,
+    name="annotate",
+    help="Questions to photographers in Label Studio, and their answers.",
+)
+app.add_typer(manifest.app, name="manifest", help="The tables: build samples, look, check.")
+app.add_typer(manifest.consent_app, name="consent", help="Who allowed what.")
+app.add_typer(train.app, name="train", help="Stage 1, the prior, and stage 2, the restorer.")
+app.command()(restoring.restore)
+app.command()(restoring.evaluate)
+app.command()(doctor.doctor)
+app.command()(demo.demo)
+app.command()(demo.report)
+
+
+def main() -> None:
+    """Run the command line; an error from the tree becomes one line and exit code 2."""
+    try:
+        app()
+    except AuthFaceError as error:
+        console.fail(str(error))
+        sys.exit(console.WRONG)
+    except KeyboardInterrupt:
+        console.note("stopped; what was committed stays, and the same command goes on from there")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

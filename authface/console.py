@@ -1,0 +1,103 @@
+"""What a person sees in the terminal: words, tables, progress and one-line errors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["PARTIAL", "WRONG", "done", "fail", "heading", "note", "say", "table", "track"]
+
+WRONG = 2  # exit code: the user can mend it
+PARTIAL = 3  # exit code: some of it worked
+
+T = TypeVar("T")
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line of result."""
+    _out.print(escape(text))
+
+
+def heading(text: str) -> None:
+    """Print one line that opens a step."""
+    _out.print(f"\n[bold]{escape(text)}[/bold]")
+
+
+def done(text: str) -> None:
+    """Print one line that says a step is finished."""
+    _out.print(f"[green]✓[/green] {escape(text)}")
+
+
+def note(text: str) -> None:
+    """Print one line that explains or warns, on standard error."""
+    _err.print(f"[yellow]![/yellow] {escape(text)}")
+
+
+def fail(text: str) -> None:
+    """Print one line that says what is wrong, on standard error."""
+    _err.print(f"[red]error:[/red] {escape(' '.join(text.split()))}")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a small table; numbers are right-aligned."""
+    body = [[str(cell) for cell in row] for row in rows]
+    drawn = Table(title=escape(title), title_justify="left", show_edge=False, pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = bool(body) and all(_is_number(row[i]) for row in body)
+        drawn.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        drawn.add_row(*map(escape, row))
+    _out.print(drawn)
+
+
+def track(iterable: Iterable[T], total: int | None = None, *, label: str = "") -> Iterator[T]:
+    """Yield from the iterable and show how far it is: a bar, or lines without a terminal."""
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    if not _err.is_terminal:
+        yield from _plain_track(iterable, total, label)
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_err, transient=True) as progress:
+        yield from progress.track(iterable, total=total, description=escape(label))
+
+
+def _plain_track(
+    iterable: Iterable[T], total: int | None, label: str, every_s: float = 10.0
+) -> Iterator[T]:
+    said = time.monotonic()
+    for count, item in enumerate(iterable, 1):
+        yield item
+        if time.monotonic() - said >= every_s:
+            said = time.monotonic()
+            of = f" of {total}" if total else ""
+            sys.stderr.write(f"  {label}: {count}{of}\n")
+            sys.stderr.flush()
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("-", "", 1).replace("%", "").replace(" ", "").isdigit()
