@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from authface import console
 from authface.settings import TEMPLATE, WorkspaceOption, open_workspace
-from authface.walk import Walk
+
+if TYPE_CHECKING:
+    from authface.walk import Walk
 
 __all__ = ["demo", "report"]
 
@@ -70,6 +72,7 @@ def demo(
     Example: authface demo --workspace demo-workspace
     """
     from authface.demo_reviewers import review, wait_for_person
+    from authface.walk import Walk
 
     root = (workspace or Path("demo-workspace")).absolute()
     walk = Walk(root)

@@ -8,7 +8,7 @@ only stands in for a sensor's.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,18 @@ FRAMINGS = (
 HELD_OUT = Framing("held-out", (96, 12, 352, 268), mirrored=True, gain=(1.02, 1.0, 0.97))
 
 
-def make_originals(folder: Path) -> Iterator[Path]:
-    """Write the originals that are missing; yields each path. Same bytes each time."""
+def make_originals(
+    folder: Path, framings: Sequence[Framing] = FRAMINGS, *, faulty: bool = True
+) -> Iterator[Path]:
+    """Write the originals that are missing, and faulty ones; yields each path."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, framing in enumerate(FRAMINGS):
+    for number, framing in enumerate(framings):
         path = folder / f"{framing.name}.jpg"
         if not path.exists():
             _write(path, enlarge(framing, LONG_SIDE, seed=number), number)
         yield path
-    yield from _faulty(folder)
+    if faulty:
+        yield from _faulty(folder)
 
 
 def _faulty(folder: Path) -> Iterator[Path]:

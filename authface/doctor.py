@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,6 +90,9 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
+    import importlib.metadata
+    import importlib.util
+
     for package, extra, needed in PACKAGES:
         try:
             yield Finding(package, "ok", importlib.metadata.version(package))
@@ -151,6 +151,8 @@ def _studio(settings: Settings | None = None) -> Iterator[Finding]:
 
 
 def _local_studio(settings: Settings | None) -> Finding:
+    import subprocess
+
     from annotation.config import AnnotateConfig
     from annotation.server import find_program
     from data_manifests.errors import ConfigError
