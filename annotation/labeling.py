@@ -69,13 +69,15 @@ def _view(parent: Xml.Element, style: str, **more: str) -> Xml.Element:
 
 def _picture(parent: Xml.Element, form: Form) -> None:
     Xml.SubElement(parent, "Header", {"value": "$title", "size": "6"})
-    tools = {"zoom": "true", "zoomControl": "true", "rotateControl": "false", "maxWidth": "100%"}
+    tools = {
+        "zoom": "true",
+        "zoomControl": "true",
+        "rotateControl": "false",
+        "maxWidth": "100%",
+        "maxHeight": "calc(100vh - 270px)",
+    }
     if form.kind == "triage":
-        tools |= {
-            "brightnessControl": "true",
-            "contrastControl": "true",
-            "maxHeight": "calc(100vh - 270px)",
-        }
+        tools |= {"brightnessControl": "true", "contrastControl": "true"}
     Xml.SubElement(
         parent, "Image", {"name": form.picture, "value": "$image", "defaultZoom": "fit", **tools}
     )

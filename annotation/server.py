@@ -113,10 +113,11 @@ class LocalServer:
             self._lock = None
 
     def wait(self) -> None:
-        """Return when the server ends by itself; raises RemoteError, since nobody asked it to."""
+        """Return when somebody stops the server; raises RemoteError if it ends by itself."""
         if self._process is not None:
             code = self._process.wait()
-            raise RemoteError(f"Label Studio ended by itself with code {code}.", self._see_log())
+            if _state_file(self.workspace).exists():  # who stops it removes the file first
+                raise RemoteError(f"Label Studio ended by itself, code {code}.", self._see_log())
 
     def add_person(self, email: str) -> str:
         """The API token of another person, who is signed up through the invitation if new."""
@@ -232,12 +233,12 @@ def stop(workspace: Workspace) -> Running | None:
     found = running(workspace)
     if found is None:
         return None
+    _state_file(workspace).unlink(missing_ok=True)
     with contextlib.suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
     deadline = time.monotonic() + 10
     while _is_label_studio(found.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
-    _state_file(workspace).unlink(missing_ok=True)
     return found
 
 

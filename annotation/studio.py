@@ -297,7 +297,7 @@ def open_studio(workspace: Workspace, config: AnnotateConfig) -> Studio:
         if found is None:
             raise ConfigError(
                 "No Label Studio is running for this workspace.",
-                "Start it with `authface annotate serve`, or set LABEL_STUDIO_URL and _API_KEY.",
+                START,
             )
         url, token = found.url, token or str(login_of(workspace)["token"])
         root = _absolute(served_media(workspace))

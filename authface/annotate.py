@@ -59,7 +59,8 @@ def serve(
             )
             local.wait()
     except KeyboardInterrupt:
-        console.done("Label Studio is stopped.")
+        pass
+    console.done("Label Studio is stopped.")
 
 
 @app.command()

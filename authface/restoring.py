@@ -13,6 +13,7 @@ from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
     from authface.sections import Settings
+    from curation.faces import NamedFinder
     from data_manifests.media import Workspace
     from restore.evaluate import Apart, Score
     from restore.model import ModelFacts
@@ -54,7 +55,6 @@ def restore(
 
     Example: authface restore old-photos restored --page compare.html
     """
-    from curation.faces import open_finder
     from restore.batch import plan_jobs, restore_jobs
     from restore.pipeline import open_restorer
 
@@ -71,7 +71,7 @@ def restore(
     }
     config = _with_options(settings.restore, given)
     jobs = plan_jobs(source, target)
-    finder = open_finder(settings.ingest.faces)
+    finder = _open_finder(settings)
     restorer = open_restorer(model or _newest_restorer(place), config=config)
     if restorer.facts.warning:
         console.note(restorer.facts.warning)
@@ -100,13 +100,12 @@ def evaluate(
 
     Example: authface evaluate restored originals
     """
-    from curation.faces import open_finder
     from data_manifests.media import write_atomic
     from restore import evaluate as scoring
 
     place, settings = _settings(workspace)
     pairs, apart = scoring.pair_up(restored, reference)
-    finder = open_finder(settings.ingest.faces)
+    finder = _open_finder(settings)
     scores: list[Score] = []
     results = scoring.evaluate(pairs, finder=finder, doubt=settings.restore.doubt)
     for result in console.track(results, total=len(pairs), label="comparing"):
@@ -134,6 +133,14 @@ def _settings(workspace: Path | None) -> tuple[Workspace | None, Settings]:
         if workspace is not None or not error.wrong.startswith("No workspace here"):
             raise
         return None, Settings()
+
+
+def _open_finder(settings: Settings) -> NamedFinder:
+    """The ingest's face finder, less strict: degraded faces score lower."""
+    from curation.faces import open_finder
+
+    least = settings.restore.least_score
+    return open_finder(settings.ingest.faces.model_copy(update={"least_score": least}))
 
 
 def _with_options(config: Any, given: dict[str, Any]) -> Any:
@@ -209,17 +216,9 @@ def _show_scores(scores: Sequence[Score], apart: Sequence[Apart]) -> None:
         )
         for s in scores
     ]
-    columns = (
-        "picture",
-        "where",
-        "PSNR dB",
-        "SSIM",
-        "colour dE",
-        "landmarks",
-        "sharper x",
-        "outside",
-    )
-    console.table("Restored against reference", columns, rows)
+    columns = ("picture", "where", "PSNR", "SSIM", "dE", "shift", "sharper", "outside")
+    if rows:
+        console.table("Restored against reference", columns, rows)
     if apart:
         console.table("Kept apart", ("picture", "why"), [(a.name, a.reason) for a in apart])
     for score in scores:
@@ -228,7 +227,9 @@ def _show_scores(scores: Sequence[Score], apart: Sequence[Apart]) -> None:
 
 
 def _where(score: Score) -> str:
-    return f"{len(score.regions)} faces" if score.regions[0].box else "whole picture"
+    count = len(score.regions)
+    found = "1 face" if count == 1 else f"{count} faces"
+    return found if score.regions[0].box else "whole picture"
 
 
 def _number(value: float | None) -> str:

@@ -18,11 +18,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow import fs
 
 from data_manifests import records as nouns
 from data_manifests.errors import ManifestError, StorageError
@@ -120,7 +122,7 @@ class Store:
                 + (f" at version {version}." if version is not None else "."),
                 "See `authface manifest versions` for what there is.",
             )
-        return opened.to_pyarrow_table().sort_by(key_of(noun))
+        return _rows(opened).sort_by(key_of(noun))
 
     def version(self, noun: type) -> int | None:
         """The newest version of a noun's table, none if there is no table."""
@@ -187,9 +189,7 @@ class Store:
     ) -> tuple[list[Record], list[Record]]:
         key = key_of(noun)
         newest = {getattr(r, key): r for r in rows}  # the last one wins where a key comes twice
-        touched = table.to_pyarrow_table().filter(
-            pc.field(key).isin(pa.array(list(newest), pa.string()))
-        )
+        touched = _rows(table).filter(pc.field(key).isin(pa.array(list(newest), pa.string())))
         stored = {getattr(r, key): r for r in records_from_table(noun, touched)}
         added = [r for k, r in newest.items() if k not in stored]
         changed = [r for k, r in newest.items() if k in stored and stored[k] != r]
@@ -243,8 +243,15 @@ def _seal(table: DeltaTable) -> None:
     table.update_incremental()
 
 
+def _rows(table: DeltaTable) -> pa.Table:
+    # Through delta's own file system, written in Python, Arrow's reading threads can outlive the
+    # interpreter: one process in ten that ended right after a read was aborted (exit code 134).
+    files = fs.SubTreeFileSystem(str(_folder(table)), fs.LocalFileSystem())
+    return table.to_pyarrow_table(filesystem=files)
+
+
 def _folder(table: DeltaTable) -> Path:
-    return Path(table.table_uri.removeprefix("file://"))
+    return Path(unquote(table.table_uri.removeprefix("file://")))
 
 
 def _log(folder: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ the whole frame is what makes a paste take milliseconds in a 24-megapixel photo.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +29,16 @@ _CENTRE = (0.5, 0.53)
 _RADII = (0.36, 0.42)
 _FEATHER = 0.45  # share of the radius over which the mask falls from 1 to 0
 
+Box = tuple[float, float, float, float]
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_MASK_SHARE: Box = (
+    _CENTRE[0] - _RADII[0],
+    _CENTRE[1] - _RADII[1],
+    _CENTRE[0] + _RADII[0],
+    _CENTRE[1] + _RADII[1],
+)
+_STRIP_ROWS = 256
+
 
 def face_mask(size: int) -> Floats:
     """The soft mask of an aligned crop, 0 to 1; a share of the crop, so it grows with the face."""
@@ -43,9 +55,15 @@ def scale_of(matrix_23: Matrix) -> float:
     return math.sqrt(abs(float(np.linalg.det(matrix_23[:, :2]))))
 
 
-def region_of(matrix_23: Matrix, size: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of the photo that an aligned crop covers; empty if it lies outside."""
-    corners_42 = np.array([(0, 0), (size, 0), (0, size), (size, size)], np.float64)
+def region_of(
+    matrix_23: Matrix, size: int, shape: tuple[int, ...], share: Box = _WHOLE
+) -> tuple[slice, slice]:
+    """Rows and columns of the photo that an aligned crop covers; empty if it lies outside.
+
+    `share` is the part of the crop that counts: left, top, right, bottom as shares of its side.
+    """
+    left, top, right, bottom = (size * v for v in share)
+    corners_42 = np.array([(left, top), (right, top), (left, bottom), (right, bottom)], np.float64)
     inverse_23 = cv2.invertAffineTransform(matrix_23)
     photo_42 = corners_42 @ inverse_23[:, :2].T + inverse_23[:, 2]
     low = np.floor(photo_42.min(axis=0)).astype(int)
@@ -58,9 +76,13 @@ def region_of(matrix_23: Matrix, size: int, shape: tuple[int, ...]) -> tuple[sli
 def mask_in_photo(
     matrix_23: Matrix, size: int, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], Floats]:
-    """The region of a crop in the photo, and the mask there."""
-    region = region_of(matrix_23, size, shape)
-    return region, _to_region(face_mask(size), matrix_23, region)
+    """The region of a crop's mask in the photo, and the mask there, exactly as `paste` uses it."""
+    region = region_of(matrix_23, size, shape, _MASK_SHARE)
+    strips = list(_strips(region))
+    if not strips:
+        return region, np.zeros((0, 0), np.float32)
+    crop, moved_23 = _shrink(_mask_inside(matrix_23, size, shape), matrix_23)
+    return region, np.concatenate([_mask_at(crop, moved_23, strip) for strip in strips])
 
 
 def paste(photo_HWC: Pixels, face_HWC: Floats, matrix_23: Matrix) -> tuple[slice, slice]:
@@ -69,33 +91,71 @@ def paste(photo_HWC: Pixels, face_HWC: Floats, matrix_23: Matrix) -> tuple[slice
     The face comes in the photo's own colours and value range (0 to 255, or to 65535 if the photo
     has 16 bits). Where the mask is 0 the photo keeps its very bits.
     """
-    size = face_HWC.shape[0]
-    region, mask_HW = mask_in_photo(matrix_23, size, photo_HWC.shape)
-    if mask_HW.size == 0:
+    size, most = face_HWC.shape[0], np.iinfo(photo_HWC.dtype).max
+    region = region_of(matrix_23, size, photo_HWC.shape, _MASK_SHARE)
+    if photo_HWC[region].size == 0:
         return region
-    before_HWC = photo_HWC[region].astype(np.float32)
-    face_HWC = match_ring(_to_region(face_HWC, matrix_23, region), before_HWC, mask_HW)
-    blended_HWC = before_HWC + mask_HW[..., None] * (face_HWC - before_HWC)
-    most = np.iinfo(photo_HWC.dtype).max
-    photo_HWC[region] = np.clip(np.rint(blended_HWC), 0, most).astype(photo_HWC.dtype)
+    mask_HW = _mask_inside(matrix_23, size, photo_HWC.shape)
+    face_HWC = match_ring(face_HWC, _to_crop(photo_HWC, matrix_23, size), mask_HW)
+    face_HWC, moved_23 = _shrink(face_HWC, matrix_23)
+    mask_HW, _ = _shrink(mask_HW, matrix_23)
+    for strip in _strips(region):
+        before_HWC = photo_HWC[strip].astype(np.float32)
+        change_HWC = _to_region(face_HWC, moved_23, strip) - before_HWC
+        before_HWC += _mask_at(mask_HW, moved_23, strip)[..., None] * change_HWC
+        photo_HWC[strip] = np.clip(np.rint(before_HWC), 0, most).astype(photo_HWC.dtype)
     return region
+
+
+def _strips(region: tuple[slice, slice]) -> Iterator[tuple[slice, slice]]:
+    """The region in bands of rows, so that a face that fills an 8K frame needs little memory."""
+    rows, columns = region
+    if columns.stop > columns.start:
+        for top in range(rows.start, rows.stop, _STRIP_ROWS):
+            yield slice(top, min(top + _STRIP_ROWS, rows.stop)), columns
+
+
+def _to_crop(photo_HWC: NDArray[Any], matrix_23: Matrix, size: int) -> Floats:
+    """The photo in crop pixels, 0 beyond its edges; sampled, which will do for a mean colour."""
+    rows, columns = region = region_of(matrix_23, size, photo_HWC.shape)
+    inside_23, way = _centred(matrix_23, rows, columns), cv2.INTER_NEAREST
+    crop_HWC: Floats = cv2.warpAffine(photo_HWC[region], inside_23, (size, size), flags=way)
+    return crop_HWC.astype(np.float32)
+
+
+def _mask_inside(matrix_23: Matrix, size: int, shape: tuple[int, ...]) -> Floats:
+    """The face's mask, 0 beyond the photo's edges and one pixel on this side of them.
+
+    Beyond an edge the crop was padded with grey, which resampling draws into the last pixels.
+    """
+    # Broadcast from one value: no memory is spent on a photo-sized picture of ones.
+    there_HW = _to_crop(np.broadcast_to(np.uint8(1), shape[:2]), matrix_23, size)
+    inside_HW: Floats = cv2.erode(there_HW, np.ones((3, 3)), borderValue=1)
+    return face_mask(size) * inside_HW
+
+
+def _mask_at(mask_HW: Floats, matrix_23: Matrix, region: tuple[slice, slice]) -> Floats:
+    # Cubic interpolation overshoots; a mask must stay a mask.
+    return np.clip(_to_region(mask_HW, matrix_23, region), 0, 1)
 
 
 def _to_region(crop: Floats, matrix_23: Matrix, region: tuple[slice, slice]) -> Floats:
     rows, columns = region
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    if height <= 0 or width <= 0:
-        return crop[:0, :0]
-    crop, matrix_23 = _shrink(crop, matrix_23)
-    from_region_23 = matrix_23.copy()
-    # OpenCV counts from the first pixel's centre, on both sides.
-    from_region_23[:, 2] += matrix_23[:, :2] @ (columns.start + 0.5, rows.start + 0.5) - 0.5
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     warped: Floats = cv2.warpAffine(
-        crop, from_region_23, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        crop,
+        _centred(matrix_23, rows, columns),
+        (columns.stop - columns.start, rows.stop - rows.start),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
-    # Cubic interpolation overshoots; a mask must stay a mask.
-    return warped if warped.ndim == 3 else np.clip(warped, 0, 1)
+    return warped
+
+
+def _centred(matrix_23: Matrix, rows: slice, columns: slice) -> Matrix:
+    """The matrix from a region's pixels; OpenCV counts from pixel centres, on both sides."""
+    moved_23 = matrix_23.copy()
+    moved_23[:, 2] += matrix_23[:, :2] @ (columns.start + 0.5, rows.start + 0.5) - 0.5
+    return moved_23
 
 
 def _shrink(crop: Floats, matrix_23: Matrix) -> tuple[Floats, Matrix]:
@@ -104,6 +164,5 @@ def _shrink(crop: Floats, matrix_23: Matrix) -> tuple[Floats, Matrix]:
     small = math.ceil(size / max(1.0, scale_of(matrix_23)))
     if small >= size:
         return crop, matrix_23
-    return cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), matrix_23 * (
-        small / size
-    )
+    shrunk: Floats = cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA)
+    return shrunk, matrix_23 * (small / size)

@@ -57,6 +57,12 @@ class RestoreConfig(Section):
         default="auto", description="of U-Net and ControlNet; the VAE always runs in float32"
     )
     faces: Literal["all", "largest"] = Field(default="all", description="which faces to restore")
+    least_score: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="the finder's confidence: less than for an ingest, degraded faces score less",
+    )
     least_eye_distance: float = Field(
         default=8.0, ge=0, description="faces with eyes closer than this many pixels are skipped"
     )

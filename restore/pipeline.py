@@ -26,7 +26,7 @@ from restore.config import RestoreConfig
 from restore.model import ModelFacts, describe_model, find_model
 from restore.sampling import generators, make_sampler, noised_start, timesteps
 
-__all__ = ["Restoration", "Restorer", "open_restorer"]
+__all__ = ["Restoration", "Restorer", "encode_faces", "load_pipeline", "open_restorer"]
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def open_restorer(
     where = _pick_device(device or config.device)
     dtype = _pick_dtype(config.precision, where)
     try:
-        pipe = _load(folder, dtype)
+        pipe = load_pipeline(folder, dtype)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
@@ -147,7 +147,8 @@ def open_restorer(
     return Restorer(pipe.to(where), facts, config)
 
 
-def _load(folder: Path, dtype: torch.dtype) -> Any:
+def load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
+    """The diffusers pipeline in a folder, on the CPU: its VAE in float32, the rest in `dtype`."""
     with _no_progress_bars():
         return StableDiffusionXLControlNetPipeline.from_pretrained(
             folder,

@@ -21,6 +21,13 @@ FLAGS = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test asks first for the server waits for its start: a minute, more if busy."""
+    for item in items:
+        if item.get_closest_marker("studio") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 def lacking(what: str, todo: str) -> NoReturn:
     """Skip the test with a plain message; fail it in CI, where nothing may be skipped unseen."""
     if os.environ.get("CI"):
@@ -48,7 +55,7 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServ
     from data_manifests.errors import ConfigError
     from data_manifests.media import Workspace
 
-    config = AnnotateConfig(port=_free_port())
+    config = AnnotateConfig(port=_free_port(), start_timeout_s=600)
     try:
         find_program(config)
     except ConfigError as error:

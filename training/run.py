@@ -223,7 +223,8 @@ def _must_match(written: dict[str, Any], now: dict[str, Any]) -> None:
         {k: v for k, v in r["config"].items() if k not in _FREE} for r in (written, now)
     )
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    if (written["base"], written["base_sha256"]) != (now["base"], now["base_sha256"]):
+    # Known by its bytes where they are known, so that a workspace may be moved.
+    if (written["base_sha256"] or written["base"]) != (now["base_sha256"] or now["base"]):
         changed.append("base")
     if changed:
         raise CheckpointError(

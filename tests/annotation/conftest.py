@@ -60,11 +60,18 @@ class Desk:
         return pull(self.store, self.studio, config=self.config, **options)
 
     def keys_on_server(self) -> Counter[str]:
-        project = find_project(self.studio, TRIAGE, self.config)
-        assert project is not None
-        return Counter(
-            str(t["data"]["task_key"]) for t in self.studio.tasks(project.id, answers=False)
-        )
+        listing = self.studio.tasks(self.project(), answers=False)
+        return Counter(str(t["data"]["task_key"]) for t in listing)
+
+    def project(self) -> int:
+        found = find_project(self.studio, TRIAGE, self.config)
+        assert found is not None
+        return found.id
+
+    def sent(self, photo: Photo) -> int:
+        task_id = self.task(photo).task_id
+        assert task_id is not None
+        return task_id
 
     def task(self, photo: Photo) -> Task:
         return next(t for t in self.store.read(Task) if t.photo_id == photo.photo_id)
@@ -86,7 +93,7 @@ def desk(label_studio: LocalServer, tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def prepared(label_studio: LocalServer, tmp_path: Path) -> Workspace:
-    """A workspace whose Label Studio starts in seconds: its database is a copy of the shared one's."""
+    """A workspace whose server starts in seconds: its database is a copy of the shared one's."""
     workspace, source = Workspace(tmp_path / "prepared"), label_studio.workspace.label_studio
     data, name = workspace.label_studio / "data", "label_studio.sqlite3"
     shutil.copytree(source / "data", data, ignore=shutil.ignore_patterns("*.sqlite3*"))

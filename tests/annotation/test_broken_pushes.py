@@ -29,7 +29,7 @@ from data_manifests.records import Photo, Task
 from data_manifests.store import Store
 
 if TYPE_CHECKING:
-    from conftest import Desk  # type: ignore[import-not-found]
+    from tests.annotation.conftest import Desk
 
 pytestmark = pytest.mark.studio
 
@@ -38,7 +38,7 @@ AddPhotos = Callable[..., list[Photo]]
 
 @contextmanager
 def swallowing(url: str, replies_let_through: int) -> Iterator[str]:
-    """A proxy that passes everything on to the server, but lets only so many import replies back."""
+    """A proxy that passes everything on, but lets only so many import replies back."""
     target = urlsplit(url)
     imports = 0
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -13,7 +13,7 @@ from data_manifests.media import write_media
 from data_manifests.records import Photo, Task
 
 if TYPE_CHECKING:
-    from conftest import Desk  # type: ignore[import-not-found]
+    from tests.annotation.conftest import Desk
 
 pytestmark = [pytest.mark.studio, pytest.mark.browser]
 
@@ -119,8 +119,8 @@ def test_a_tag_is_picked_from_its_list(desk: Desk, add_photos: AddPhotos, page: 
     (project,) = desk.push().projects
     open_stream(page, project.url)
     page.keyboard.press("t")
-    lists = page.locator('[data-testid="select-trigger"]:visible')
-    lists.nth(1).click()
+    # The first list that no suggestion has filled is the gender's.
+    page.locator('[data-testid="select-trigger"]:visible').first.click()
     page.locator('[data-testid="choiceOptionText"]:text-is("woman"):visible').click()
     submit(page)
     desk.pull()

@@ -149,8 +149,10 @@ def test_sigterm_to_the_command_stops_the_server_in_order(
     """The command is started as a user would, on a copy of the prepared data."""
     workspace = prepared
     program = Path(sys.executable).with_name("authface")
-    command = [program, "annotate", "serve", "-w", workspace.root, "--port", str(free_port())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [str(program), "annotate", "serve", "-w", str(workspace.root)]
+    with subprocess.Popen(
+        [*command, "--port", str(free_port())], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert any("ready" in line for line in iter(process.stdout.readline, ""))
         found = running(workspace)

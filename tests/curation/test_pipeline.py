@@ -70,7 +70,7 @@ def test_a_portrait_is_kept_with_its_face_cut_and_told(
         "near_duplicate",
     ]
     assert face.landmark_source == "finder"
-    assert face.eye_distance == pytest.approx(180, rel=0.15)
+    assert face.eye_distance == pytest.approx(206, rel=0.08)  # 43 px in the 512 px portrait
     aligned, *tiles = face.crops
     assert (aligned.kind, aligned.width, aligned.height) == ("aligned", 256, 256)
     assert tiles

@@ -37,6 +37,13 @@ def test_rows_come_back_equal_and_in_key_order(store: Store) -> None:
     assert store.read(Photo) == [photo(1), photo(2), photo(3)]
 
 
+def test_a_folder_may_have_spaces_and_letters_of_any_language(tmp_path: Path) -> None:
+    store = Store(tmp_path / "Fotos für später" / "tables")
+    store.upsert(Photo, [photo(1)], why="test")
+    assert store.read(Photo) == [photo(1)]
+    assert len(store.seals(Photo)) == 1
+
+
 def test_an_upsert_of_the_same_rows_commits_nothing(store: Store) -> None:
     first = store.upsert(Photo, [photo(1), photo(2)], why="test")
     again = store.upsert(Photo, [photo(2), photo(1)], why="test")

@@ -63,15 +63,24 @@ def restorer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_restorer(controlnet, base, root / "run" / "model", facts)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_restorer(restorer_folder: Path):
-    """A function that opens the tiny restorer with settings of its own."""
-    from restore.pipeline import open_restorer
+    """A function that gives the tiny restorer with settings of its own.
 
-    def make(**settings: object):
-        return open_restorer(
-            restorer_folder, config=RestoreConfig.model_validate({"device": "cpu", **settings})
-        )
+    All of them share the weights of one that was opened: a test that changes weights opens its own.
+    """
+    import torch
+
+    from restore.model import describe_model
+    from restore.pipeline import Restorer, load_pipeline
+
+    pipe = load_pipeline(restorer_folder, torch.float32)
+    parts, facts = pipe.components, describe_model(restorer_folder)
+
+    def make(**settings: object) -> Restorer:
+        again = type(pipe)(**parts, add_watermarker=False)
+        again.set_progress_bar_config(disable=True)
+        return Restorer(again, facts, RestoreConfig.model_validate(settings))
 
     return make
 

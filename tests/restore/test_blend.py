@@ -64,7 +64,16 @@ def test_a_face_over_the_edge_is_pasted_as_far_as_the_photo_goes(portrait) -> No
     after = portrait.copy()
     rows, columns = paste(after, np.zeros((SIZE, SIZE, 3), np.float32), matrix)
     assert (rows.start, columns.start) == (0, 0)
-    assert not np.array_equal(after[:20, :20], portrait[:20, :20])
+    assert not np.array_equal(after[2:20, 2:20], portrait[2:20, 2:20])
+
+
+def test_the_grey_beyond_the_edge_is_not_drawn_into_the_photo(portrait) -> None:
+    photo = cv2.GaussianBlur(portrait, (0, 0), 3)
+    matrix = similarity(0.4, 0, (225, 30))
+    crop = warp(pyramid(photo, SIZE), matrix, SIZE)
+    after = photo.copy()
+    paste(after, crop.astype(np.float32), matrix)
+    assert np.abs(after[:6].astype(int) - photo[:6]).max() <= 8
 
 
 def test_a_face_outside_the_photo_changes_nothing(portrait) -> None:

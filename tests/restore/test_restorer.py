@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from data_manifests.errors import AuthFaceError, CheckpointError, ConfigError, RemoteError
+from restore.config import RestoreConfig
 from restore.model import describe_model, find_model
 from restore.pipeline import encode_faces, open_restorer
 
@@ -108,8 +109,8 @@ def test_another_runtime_error_is_not_taken_for_lack_of_memory(
         restorer.restore(faces, seeds=SEEDS)
 
 
-def test_values_that_are_no_numbers_fail_the_face(make_restorer, faces) -> None:
-    restorer = make_restorer()
+def test_values_that_are_no_numbers_fail_the_face(restorer_folder: Path, faces) -> None:
+    restorer = open_restorer(restorer_folder)
     with torch.no_grad():
         restorer._pipe.vae.decoder.conv_out.bias.fill_(torch.nan)
     result = next(iter(restorer.restore_each(faces[:1], seeds=[1])))
@@ -117,8 +118,10 @@ def test_values_that_are_no_numbers_fail_the_face(make_restorer, faces) -> None:
     assert "no numbers" in result.trouble
 
 
-def test_the_vae_stays_in_full_precision_and_the_encoders_are_let_go(make_restorer, faces) -> None:
-    restorer = make_restorer(precision="bfloat16")
+def test_the_vae_stays_in_full_precision_and_the_encoders_are_let_go(
+    restorer_folder: Path, faces
+) -> None:
+    restorer = open_restorer(restorer_folder, config=RestoreConfig(precision="bfloat16"))
     assert restorer._pipe.unet.dtype == torch.bfloat16
     assert restorer._pipe.vae.dtype == torch.float32
     assert restorer._pipe.text_encoder is restorer._pipe.text_encoder_2 is None
