@@ -95,8 +95,8 @@ def evaluate(
 ) -> None:
     """Score restored pictures against sharp references of the same name.
 
-    In a workspace, doubtful faces of its photos become review tasks that `authface annotate push`
-    sends out. Exit code 3: some pictures could not be compared; 2: none could.
+    In a workspace, doubtful faces become review tasks that `authface annotate push` sends out.
+    Exit code 3: some pictures could not be compared; 2: none could.
 
     Example: authface evaluate restored originals
     """
@@ -246,9 +246,6 @@ def _ask(scores: Sequence[Score], place: Workspace | None) -> None:
     from data_manifests.store import Store
     from restore.review import ask_for_review
 
-    reviews = ask_for_review(scores, Store(place.tables), place.media)
-    if reviews.tasks:
-        console.done(f"{len(reviews.tasks)} review tasks wait; `authface annotate push` sends them")
-    if reviews.unknown:
-        names = ", ".join(reviews.unknown[:5])
-        console.note(f"no review task for {names}: neither input nor reference is in the workspace")
+    tasks = ask_for_review(scores, Store(place.tables), place.media)
+    if tasks:
+        console.done(f"{len(tasks)} review tasks wait; `authface annotate push` sends them")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,7 @@ from data_manifests.records import Box, Photo, Task
 from data_manifests.store import Store, file_sha256
 from restore.evaluate import FaceScore, Score, read_srgb
 
-__all__ = ["Reviews", "ask_for_review", "stitch"]
+__all__ = ["ask_for_review", "stitch"]
 
 Pixels = NDArray[np.uint8]
 
@@ -26,42 +25,29 @@ _GAIN = 4  # differences are shown this much stronger
 _MARGIN = 1.6  # of the face box
 
 
-@dataclass(frozen=True, slots=True)
-class Reviews:
-    """The new waiting tasks, and the doubtful pictures of no photo in the workspace."""
+def ask_for_review(scores: Iterable[Score], store: Store, media: Path) -> list[Task]:
+    """The new waiting tasks, one per doubtful photo; asking twice about one result adds nothing.
 
-    tasks: tuple[Task, ...]
-    unknown: tuple[str, ...]
-
-
-def ask_for_review(scores: Iterable[Score], store: Store, media: Path) -> Reviews:
-    """Write one waiting task per doubtful photo; asking twice about the same result adds nothing.
-
-    A photo is known by its input, else by its reference: one of them must be in the workspace.
+    A photo is known by its input, else by its reference, and if the workspace holds neither, by the
+    hash of the input: what is restored here need not have been ingested.
     """
     known = {photo.photo_id for photo in store.read(Photo)}
     asked = [task for task in store.read(Task) if task.kind == "review"]
     tasks: list[Task] = []
-    unknown: list[str] = []
     for score in scores:
-        if not score.doubts:
-            continue
-        photo_id = _known_photo(score, known)
-        if photo_id is None:
-            unknown.append(score.pair.name)
-            continue
-        earlier = [task for task in (*asked, *tasks) if task.photo_id == photo_id]
-        task = _task(photo_id, score, earlier, media)
-        if task is not None:
-            tasks.append(task)
+        if score.doubts:
+            photo_id = _photo_id(score, known)
+            earlier = [task for task in (*asked, *tasks) if task.photo_id == photo_id]
+            task = _task(photo_id, score, earlier, media)
+            tasks += [task] if task is not None else []
     if tasks:
         store.upsert(Task, tasks, why="doubtful restorations to review")
-    return Reviews(tuple(tasks), tuple(unknown))
+    return tasks
 
 
-def _known_photo(score: Score, known: set[str]) -> str | None:
-    places = [p for p in (score.source, score.pair.reference) if p is not None]
-    return next((h for h in map(file_sha256, places) if h in known), None)
+def _photo_id(score: Score, known: set[str]) -> str:
+    hashes = [file_sha256(p) for p in (score.source, score.pair.reference) if p is not None]
+    return next((h for h in hashes if h in known), hashes[0])
 
 
 def _task(photo_id: str, score: Score, earlier: Sequence[Task], media: Path) -> Task | None:

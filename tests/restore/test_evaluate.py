@@ -143,17 +143,16 @@ def test_doubtful_faces_of_known_photos_become_one_waiting_task(
 ) -> None:
     store, media = Store(tmp_path / "tables"), tmp_path / "media"
     score = score_one(restored, photo, mtcnn)
-    assert ask_for_review([score], store, media).unknown == ("portrait.png",)
     sha256 = file_sha256(photo)
     row = Photo(photo_id=sha256, path=str(photo), state="kept", size_bytes=1)
     store.upsert(Photo, [row], why="test")
-    (task,) = ask_for_review([score], store, media).tasks
+    (task,) = ask_for_review([score], store, media)
     assert (task.task_key, task.state) == (f"{sha256}:review:1", "waiting")
     assert "restored face" in task.note
     picture = (media / task.image_path).read_bytes()
     assert Image.open(io.BytesIO(picture)).size == (task.image_width, task.image_height)
     assert task.image_width > 3 * 600
-    assert ask_for_review([score], store, media).tasks == ()
+    assert ask_for_review([score], store, media) == []
     assert store.read(Task) == [task]
 
 
@@ -165,20 +164,27 @@ def test_a_new_result_after_an_answer_is_asked_in_a_new_round(
     store, media = Store(tmp_path / "tables"), tmp_path / "media"
     row = Photo(photo_id=file_sha256(photo), path=str(photo), state="kept", size_bytes=1)
     store.upsert(Photo, [row], why="test")
-    (first,) = ask_for_review([score_one(restored, photo, mtcnn)], store, media).tasks
+    (first,) = ask_for_review([score_one(restored, photo, mtcnn)], store, media)
 
     def again(seed: int) -> Score:
         restore_photo(photo, restored, restorer=make_restorer(seed=seed), finder=finder_of(marked))
         return score_one(restored, photo, mtcnn)
 
-    (second,) = ask_for_review([again(1)], store, media).tasks
+    (second,) = ask_for_review([again(1)], store, media)
     assert second.task_key == first.task_key  # still waiting: its picture is replaced
     store.upsert(Task, [replace(second, state="labelled")], why="test")
-    (third,) = ask_for_review([again(2)], store, media).tasks
+    (third,) = ask_for_review([again(2)], store, media)
     assert third.round == 2
     assert len(store.read(Task)) == 2
 
 
 def test_a_picture_without_a_doubt_asks_nothing(photo: Path, mtcnn, tmp_path: Path) -> None:
-    reviews = ask_for_review([score_one(photo, photo, mtcnn)], Store(tmp_path), tmp_path)
-    assert (reviews.tasks, reviews.unknown) == ((), ())
+    assert ask_for_review([score_one(photo, photo, mtcnn)], Store(tmp_path), tmp_path) == []
+
+
+def test_a_photo_that_was_never_ingested_is_asked_about_by_its_hash(
+    restored: Path, photo: Path, mtcnn, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "tables")
+    (task,) = ask_for_review([score_one(restored, photo, mtcnn)], store, tmp_path / "media")
+    assert task.photo_id == file_sha256(photo)
