@@ -36,4 +36,4 @@ slow: setup
 	$(PY) -m pytest
 
 demo: setup
-	$(VENV)/bin/authface demo --workspace demo-workspace $(if $(PHOTOS),--photos "$(PHOTOS)")
+	$(VENV)/bin/authface demo $(if $(PHOTOS),--workspace demo-workspace-photos --photos "$(PHOTOS)",--workspace demo-workspace)
