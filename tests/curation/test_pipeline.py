@@ -322,13 +322,18 @@ def test_what_was_judged_before_a_stop_is_committed(
 
 def test_every_hostile_file_gets_the_verdict_it_should(shared: Path, workspace: Workspace) -> None:
     import csv
+    import importlib.util
 
     config = HAAR.model_copy(update={"gates": GatesConfig(least_long_side=1)})
     with (shared / "hostile/manifest.csv").open() as listed:
         wanted = {r["file"]: r["tool_should"] for r in csv.DictReader(listed)}
     files = [shared / "hostile" / f for f in wanted if f.startswith("images/")]
+    # HEIC needs an extra; without it each such file must say so, and is not judged further here.
+    lacking = () if importlib.util.find_spec("pillow_heif") else (("heif_support_missing",),)
     wrong = {}
     for file, item in zip(files, run(workspace, *files, config=config), strict=True):
+        if row(item).reasons in lacking:
+            continue
         verdict = "reject" if row(item).state == "quarantined" else "accept"
         asked = wanted[str(file.relative_to(shared / "hostile"))]
         if not asked.startswith((verdict, "either")):
