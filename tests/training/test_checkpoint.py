@@ -4,6 +4,7 @@ import logging
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,23 +68,27 @@ def test_a_whole_checkpoint_has_no_fault(tmp_path: Path) -> None:
     assert fault(save(tmp_path, make(1), keep=1)) is None
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """Makes the system refuse files above 4 kB, as a full disk would."""
+    """Makes the system refuse files above 4 kB, as a full disk would.
+
+    Only inside the block: the limit is the whole process's, and a test run that logs to a file
+    would be refused its next line too.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_write_that_fails_leaves_the_ones_before_and_no_rest(
-    tmp_path: Path, small_files_only: None
-) -> None:
+def test_a_write_that_fails_leaves_the_ones_before_and_no_rest(tmp_path: Path) -> None:
     save(tmp_path, make(1), keep=1)
     large = Checkpoint(2, {"weights": {"unet.a": torch.zeros(9000)}, "optimizer": {}}, {})
-    with pytest.raises(StorageError, match="can't be written"):
+    with small_files_only(), pytest.raises(StorageError, match="can't be written"):
         save(tmp_path, large, keep=1)
     assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
     assert newest(tmp_path) is not None
