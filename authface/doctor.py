@@ -209,9 +209,11 @@ def _browser() -> Iterator[Finding]:
 
 
 def _disk(root: Path | None) -> Iterator[Finding]:
+    from data_manifests.errors import ConfigError
+
     try:
         place = find_workspace(root)
-    except Exception:
+    except ConfigError:
         place = Path.cwd()
     free = shutil.disk_usage(place).free / 1e9
     enough = free >= LEAST_FREE_GB

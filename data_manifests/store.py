@@ -159,8 +159,13 @@ class Store:
             return None
         try:
             return DeltaTable(path, version=version)
-        except TableNotFoundError:
-            return None
+        except TableNotFoundError as error:
+            if any(path.glob("*.parquet")):
+                raise ManifestError(
+                    f"The table {path} has rows but no log of them.",
+                    "Restore its _delta_log from a backup; nothing was read or written.",
+                ) from error
+            return None  # whoever made it was killed before the first commit
         except DeltaError as error:
             if version is not None:
                 return None

@@ -91,10 +91,11 @@ def test_no_label_studio_is_one_line_and_nothing_is_lost(photo: Path) -> None:
     assert len(Store(workspace / "tables").read(Photo)) == 1
 
 
-def test_a_damaged_table_is_named(photo: Path) -> None:
+def test_a_table_that_lost_its_log_is_named_and_not_taken_as_empty(photo: Path) -> None:
     workspace = make_workspace(photo.parent.parent)
     authface("ingest", str(photo.parent), "-w", str(workspace))
     shutil.rmtree(workspace / "tables" / "faces" / "_delta_log")
     (workspace / "tables" / "faces" / "_delta_log").mkdir()
     answer = authface("manifest", "check", "-w", str(workspace))
-    assert "Traceback" not in answer.stderr
+    assert answer.returncode == 2
+    assert "faces has rows but no log" in answer.stderr
