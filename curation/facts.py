@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageCms
 
 from curation import metadata
-from data_manifests.records import Capture
+from data_manifests.records import Capture, Rights
 
 __all__ = ["Facts", "bit_depth", "facts_of", "profile_space", "read_judgement", "rgb_profile"]
 
@@ -30,6 +30,13 @@ class Facts:
     capture: Capture | None = None
     xmp_rating: int | None = None
     xmp_label: str | None = None
+    xmp_pick: int | None = None
+    keywords: tuple[str, ...] = ()
+    rights: Rights | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    jpeg_quality: int | None = None
+    development: str | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -115,7 +115,7 @@ def _aligned(frame: _Frame, face: Face) -> Face:
     )
     try:
         native = crops.native_side(crops.align_matrix(face.landmarks, 512), 512)
-        size = min(round(native), frame.config.crop_size)
+        size = min(round(native), frame.config.crops.size)
         matrix_23 = crops.align_matrix(face.landmarks, size) if size > 0 else None
     except ValueError:  # landmarks on one spot: no crop, and the eye distance has said why
         return face
@@ -123,7 +123,7 @@ def _aligned(frame: _Frame, face: Face) -> Face:
         return face
     crop_HWC = to_srgb(crops.warp(frame.levels, matrix_23, size), frame.icc)
     parts = crops.part_boxes(face.landmarks, matrix_23, size)
-    tiles = _tiles(frame, face.box) if native > frame.config.crop_size else ()
+    tiles = _tiles(frame, face.box) if native > frame.config.crops.size else ()
     return replace(
         face,
         crops=(_write_crop(frame, crop_HWC, "aligned", matrix_23), *tiles),
@@ -156,7 +156,7 @@ def _look_verdicts(
 def _tiles(frame: _Frame, box: Box) -> tuple[Crop, ...]:
     """Native tiles over the face, for what the reduced crop no longer shows: skin, lashes, hair."""
     made = []
-    for tile in crops.tile_boxes(box, *frame.size, frame.config.tile_size):
+    for tile in crops.tile_boxes(box, *frame.size, frame.config.crops.tile_size):
         shift_23 = np.array([[1.0, 0.0, -tile.left], [0.0, 1.0, -tile.top]])
         tile_HWC = to_srgb(_cut(frame.levels[0], tile), frame.icc)
         made.append(_write_crop(frame, tile_HWC, "tile", shift_23))

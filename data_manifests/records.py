@@ -19,6 +19,7 @@ __all__ = [
     "Capture",
     "Consensus",
     "Consent",
+    "Cover",
     "Crop",
     "Face",
     "Photo",
@@ -26,7 +27,9 @@ __all__ = [
     "Pose",
     "Region",
     "Retouch",
+    "Rights",
     "Sample",
+    "Suggestion",
     "Task",
     "Verdict",
 ]
@@ -104,6 +107,31 @@ class Capture:
     taken_at: datetime | None = column(
         "camera clock, taken as UTC unless it says an offset", default=None
     )
+    body_serial: str | None = column("hash of the camera's serial number", default=None)
+    lens_serial: str | None = column("hash of the lens's serial number", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """Who made a photo and what its metadata allows. Source: IPTC Photo Metadata 2023, PLUS."""
+
+    creator: str | None = column("creator", default=None)
+    copyright: str | None = column("copyright notice", default=None)
+    usage_terms: str | None = column("rights usage terms", default=None)
+    model_release: str | None = column("PLUS model release status, such as MR-UMR", default=None)
+    model_release_ids: tuple[str, ...] = column("PLUS model release identifiers", default=())
+    data_mining: str | None = column(
+        "PLUS data mining flag, such as DMI-PROHIBITED-GENAIMLTRAINING", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A tag that a model proposes; it counts for nothing until a person confirms it."""
+
+    question: str = column("what was asked")
+    value: str = column("the likeliest answer")
+    score: float = column("the model's confidence, 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +166,32 @@ class Photo:
     proxy_height: int = column("height of the proxy", unit="px", default=0)
     verdicts: tuple[Verdict, ...] = column("what each gate said", default=())
     ingest_key: str = column("hash of the settings and code version that judged it", default="")
+    modified_ns: int = column("file's time of change when it was read", unit="ns", default=0)
+    pixel_hash: str | None = column("SHA-256 of the upright pixels, first 32 digits", default=None)
+    thumb_path: str | None = column("320 px sRGB JPEG, relative to media/", default=None)
+    development: str | None = column("how a RAW was developed, with LibRaw's version", default=None)
+    rights: Rights | None = column("creator, licence terms, releases", default=None)
+    xmp_pick: int | None = column("flag: 1 picked, -1 rejected, 0 neither", default=None)
+    keywords: tuple[str, ...] = column("the photographer's keywords", default=())
+    latitude: float | None = column("only if asked for", unit="degree", default=None)
+    longitude: float | None = column("only if asked for", unit="degree", default=None)
+    notes: tuple[str, ...] = column("oddities that did not cost the photo", default=())
+    shot_id: str | None = column("files of one shot (RAW, JPEG, edits) share it", default=None)
+    duplicate_group: str | None = column("near duplicates and bursts share it", default=None)
+    descriptor: tuple[float, ...] = column(
+        "small colour picture as a unit vector, to verify near duplicates", default=()
+    )
+    embedding: tuple[float, ...] = column("unit vector of the embedder", default=())
+    embedder: str | None = column("model that made embedding and suggestions", default=None)
+    suggestions: tuple[Suggestion, ...] = column("tags a model proposes", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover:
+    """How much of a part of the face a tile shows."""
+
+    part: str = column("skin, hair, left_eye, right_eye or mouth")
+    share: float = column("share of the part's area inside the tile, 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +200,12 @@ class Crop:
 
     path: str = column("relative to media/, named by content hash")
     sha256: str = column("SHA-256 of the file")
-    kind: str = column("aligned or tile")
+    kind: str = column("aligned (the one training reads), aligned_512, aligned_native or tile")
     width: int = column("width", unit="px")
     height: int = column("height", unit="px")
     matrix: tuple[float, ...] = column("2x3 matrix, row by row, from photo pixels to crop pixels")
+    bit_depth: int = column("bits per channel", unit="bit", default=8)
+    covers: tuple[Cover, ...] = column("parts of the face that a tile shows", default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

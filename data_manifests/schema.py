@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -52,13 +52,15 @@ def records_from_table(noun: type[Record], table: pa.Table) -> list[Record]:
 
 def _arrow_fields(noun: type) -> list[pa.Field]:
     hints = _hints(noun)
-    return [_arrow_field(f.name, hints[f.name], dict(f.metadata)) for f in fields(noun)]
+    return [_arrow_field(f, hints[f.name]) for f in fields(noun)]
 
 
-def _arrow_field(name: str, hint: Any, metadata: dict[str, Any]) -> pa.Field:
+def _arrow_field(of: Field[Any], hint: Any) -> pa.Field:
+    # A field with a default may be missing in rows written before it existed.
     inner, optional = _strip_none(hint)
-    notes = {k: str(metadata[k]) for k in ("about", "unit") if metadata.get(k)}
-    return pa.field(name, _arrow_type(inner), nullable=optional, metadata=notes or None)
+    nullable = optional or of.default is not MISSING
+    notes = {k: str(of.metadata[k]) for k in ("about", "unit") if of.metadata.get(k)}
+    return pa.field(of.name, _arrow_type(inner), nullable=nullable, metadata=notes or None)
 
 
 def _arrow_type(hint: Any) -> pa.DataType:

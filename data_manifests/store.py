@@ -224,6 +224,7 @@ def _merge(table: DeltaTable, noun: type[Record], rows: list[Record], why: str) 
             predicate=f"target.{key} = source.{key}",
             source_alias="source",
             target_alias="target",
+            merge_schema=True,  # a table of an older release takes the new columns
             commit_properties=CommitProperties(custom_metadata={"authface_why": why}),
         )
         .when_matched_update_all()

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation.config import FacesConfig, GatesConfig, IngestConfig
+from curation.config import CropsConfig, FacesConfig, GatesConfig, IngestConfig
 from curation.faces import find_yunet
 from curation.ledger import commit, known_photos
 from curation.pipeline import Ingested, ingest
@@ -30,7 +30,7 @@ has_landmarks = find_yunet() is not None or importlib.util.find_spec("facenet_py
 needs_landmarks = pytest.mark.skipif(
     not has_landmarks, reason="neither YuNet's file nor MTCNN is there"
 )
-ALIGNED = HAAR.model_copy(update={"faces": FacesConfig(), "crop_size": 256, "tile_size": 256})
+ALIGNED = HAAR.model_copy(update={"faces": FacesConfig(), "crops": CropsConfig(size=256, tile_size=256, small=False)})
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_crops_matrix_puts_the_eyes_in_their_boxes(
 def test_a_crop_is_never_larger_than_the_face(
     workspace: Workspace, write_photo: WritePhoto, portrait: Srgb
 ) -> None:
-    config = ALIGNED.model_copy(update={"crop_size": 4096})
+    config = ALIGNED.model_copy(update={"crops": CropsConfig(size=4096, small=False)})
     [item] = run(workspace, write_photo(portrait), config=config)
     [crop] = item.faces[0].crops
     assert crop.width < 900  # the aligned square spans about 800 px of this photo
