@@ -9,11 +9,21 @@ from pathlib import Path
 from PIL import Image, ImageCms
 
 from curation import metadata
+from curation.iptc import read_iptc
+from curation.jpeg_tables import jpeg_quality
+from curation.xmp import Said, fill_rights, read_said
 from data_manifests.records import Capture, Rights
 
-__all__ = ["Facts", "bit_depth", "facts_of", "profile_space", "read_judgement", "rgb_profile"]
+__all__ = [
+    "Facts",
+    "bit_depth",
+    "facts_of",
+    "profile_space",
+    "read_judgement",
+    "rgb_profile",
+]
 
-_EXIF_IFD, _ORIENTATION, _BITS_PER_SAMPLE, _TIFF_XMP = 0x8769, 274, 258, 700
+_ORIENTATION, _BITS_PER_SAMPLE, _TIFF_XMP = 274, 258, 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,9 @@ def facts_of(image: Image.Image, path: Path, kind: str, *, loaded: bool) -> Fact
     orientation = 1 if kind == "HEIF" else _orientation(exif)  # libheif has turned it already
     width, height = image.size[::-1] if orientation >= 5 else image.size
     icc = image.info.get("icc_profile") or None
-    said = read_judgement(path, _xmp_packet(image))
+    profile = _profile_name(icc, notes)
+    told, said = metadata.read_exif(exif), read_said(path, _xmp_packet(image))
+    keywords, rights = _iptc(image, notes)
     return Facts(
         format=kind,
         width=width,
@@ -62,20 +74,43 @@ def facts_of(image: Image.Image, path: Path, kind: str, *, loaded: bool) -> Fact
         bit_depth=bit_depth(image),
         orientation=orientation,
         icc=icc,
-        colour_profile=_profile_name(icc, notes),
-        capture=_capture(exif, notes),
+        colour_profile=profile,
+        capture=told.capture,
         xmp_rating=said.rating,
         xmp_label=said.label,
-        notes=tuple(notes),
+        xmp_pick=said.pick,
+        keywords=said.keywords or keywords,
+        rights=fill_rights(fill_rights(said.rights, rights), told.rights),
+        latitude=told.latitude,
+        longitude=told.longitude,
+        jpeg_quality=_jpeg_quality(image, notes),
+        notes=tuple(dict.fromkeys((*notes, *told.notes, *said.notes))),
     )
 
 
-def read_judgement(path: Path, embedded: bytes) -> metadata.Judgement:
-    """The photographer's rating: from the newest sidecar that has one, else from the file."""
-    packets = [p.read_bytes()[: metadata.XMP_LIMIT + 1] for p in metadata.sidecars(path)]
-    said = [metadata.parse_xmp(p) for p in (*packets, embedded)]
-    rating = next((s.rating for s in said if s.rating is not None), None)
-    return metadata.Judgement(rating, next((s.label for s in said if s.label is not None), None))
+def read_judgement(path: Path, embedded: bytes) -> Said:
+    """What the photographer said in XMP: see `xmp.read_said`."""
+    return read_said(path, embedded)
+
+
+def _iptc(image: Image.Image, notes: list[str]) -> tuple[tuple[str, ...], Rights | None]:
+    try:
+        return read_iptc(image)
+    except Exception:  # damaged metadata never costs the photo
+        notes.append("IPTC unreadable")
+        return (), None
+
+
+def _jpeg_quality(image: Image.Image, notes: list[str]) -> int | None:
+    """The quality that the file's quantisation tables speak of, 1 to 100; JPEG only."""
+    tables = getattr(image, "quantization", None)
+    if image.format not in ("JPEG", "MPO") or not tables:
+        return None
+    try:
+        return jpeg_quality(tables)
+    except ValueError:  # odd tables never cost the photo
+        notes.append("JPEG tables unreadable")
+        return None
 
 
 def _profile_name(icc: bytes | None, notes: list[str]) -> str:
@@ -118,17 +153,6 @@ def _exif(image: Image.Image, notes: list[str]) -> Image.Exif:
 def _orientation(exif: Image.Exif) -> int:
     value = exif.get(_ORIENTATION)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _capture(exif: Image.Exif, notes: list[str]) -> Capture | None:
-    if not len(exif):
-        return None
-    try:
-        facts = metadata.capture_facts(exif, exif.get_ifd(_EXIF_IFD))
-        return facts if facts != Capture() else None
-    except Exception:  # damaged metadata never costs the photo
-        notes.append("EXIF unreadable")
-        return None
 
 
 def _xmp_packet(image: Image.Image) -> bytes:
