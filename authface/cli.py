@@ -19,6 +19,7 @@ from authface import (
     demo,
     doctor,
     manifest,
+    photos,
     restoring,
     train,
 )
@@ -68,8 +69,8 @@ def init(folder: Annotated[Path, typer.Argument(help="The workspace folder to ma
 
 
 app.command()(curate.ingest)
-app.command()(curate.photos)
-app.command()(curate.sheet)
+app.add_typer(photos.app, name="photos")
+app.add_typer(photos.faces_app, name="faces")
 app.add_typer(
     annotate.app,
     name="annotate",

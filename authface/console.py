@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["PARTIAL", "WRONG", "done", "fail", "heading", "note", "say", "table", "track"]
+__all__ = [
+    "PARTIAL",
+    "WRONG",
+    "data",
+    "done",
+    "fail",
+    "heading",
+    "note",
+    "one_line",
+    "say",
+    "table",
+    "track",
+]
 
 WRONG = 2  # exit code: the user can mend it
 PARTIAL = 3  # exit code: some of it worked
@@ -37,6 +49,18 @@ def escape(text: str) -> str:
 def say(text: str) -> None:
     """Print one line of result."""
     _console().print(escape(text))
+
+
+def data(value: object) -> None:
+    """Print one line of JSON for a program; `--json` prints nothing else on standard output."""
+    import json
+
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and control characters made visible."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def heading(text: str) -> None:
@@ -93,24 +117,41 @@ def track(iterable: Iterable[T], total: int | None = None, *, label: str = "") -
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
-        yield from progress.track(iterable, total=total, description=escape(label))
+        task = progress.add_task(escape(label), total=total, rate="")
+        started = time.monotonic()
+        for count, item in enumerate(iterable, 1):
+            yield item
+            progress.update(task, advance=1, rate=_rate(count, started))
 
 
 def _plain_track(
     iterable: Iterable[T], total: int | None, label: str, every_s: float = 10.0
 ) -> Iterator[T]:
-    said = time.monotonic()
+    started = said = time.monotonic()
     for count, item in enumerate(iterable, 1):
         yield item
         if time.monotonic() - said >= every_s:
             said = time.monotonic()
             of = f" of {total}" if total else ""
-            sys.stderr.write(f"  {label}: {count}{of}\n")
+            left = (said - started) / count * (total - count) if total else 0.0
+            rest = f", {_span(left)} left" if total else ""
+            sys.stderr.write(f"  {label}: {count}{of}, {_rate(count, started)}{rest}\n")
             sys.stderr.flush()
+
+
+def _rate(count: int, started: float) -> str:
+    per_s = count / max(time.monotonic() - started, 1e-6)
+    return f"{per_s:.1f}/s" if per_s >= 1 else f"{60 * per_s:.1f}/min"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _is_number(text: str) -> bool:

@@ -1,10 +1,10 @@
-"""Commands on photos: take them in, list them, and show them on one page."""
+"""`authface ingest`: originals in, one judged row per file, every one of them accounted for."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,21 +13,65 @@ from authface import console
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
+    from curation.config import IngestConfig
     from curation.pipeline import Ingested
-    from data_manifests.records import Face, Photo
+    from curation.scan import Found
+    from data_manifests.media import Workspace
+    from data_manifests.records import Photo
+    from data_manifests.store import Store
 
-__all__ = ["ingest", "photos", "sheet"]
+__all__ = ["STATES", "ingest"]
 
 STATES = ("kept", "set_aside", "quarantined")
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What became of the files, counted as they pass."""
+
+    status: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    faces: int = 0
+    said: list[tuple[str, str]] = field(default_factory=list)  # (path, problem) for people
+
+    def count(self, item: Ingested) -> None:
+        """Take in one file."""
+        self.status[item.status] += 1
+        if item.status == "new" and item.photo is not None:
+            self.states[item.photo.state] += 1
+            self.reasons.update(item.photo.reasons)
+            self.faces += len(item.faces)
+        elif item.problem:
+            self.said.append((item.path, item.problem))
+
+
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="Folders or files with original photos.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Folders or files with original photos, or s3:// addresses."),
+    ],
     workspace: WorkspaceOption = None,
     photographer: Annotated[str | None, typer.Option(help="Who took them.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the photos.")] = None,
     consent: Annotated[str | None, typer.Option(help="The consent that covers them.")] = None,
     subject: Annotated[str | None, typer.Option(help="Who is in them, as a pseudonym.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes, else as in authface.toml.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: only the i-th of n equal parts, for job arrays.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster.")] = "local",
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read every file, even one that looks unchanged.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per file, then one with the counts.")
+    ] = False,
 ) -> None:
     """Decode, judge, find faces, cut crops; every file ends in the table with a reason.
 
@@ -35,9 +79,8 @@ def ingest(
 
     Example: authface ingest ~/shoots/2026-03 --consent release-17 --subject person-4
     """
-    from curation.ledger import commit, known_photos
-    from curation.pipeline import ingest_found
-    from curation.scan import find_photos
+    from curation.ledger import known_photos
+    from curation.scale import found_in
     from data_manifests.store import Store
 
     place, settings = open_workspace(workspace)
@@ -48,106 +91,118 @@ def ingest(
         "subject_id": subject,
     }
     config = settings.ingest.model_copy(update={k: v for k, v in told.items() if v is not None})
-    found = list(find_photos(sources))
+    if workers is not None:
+        decoder = config.decoder.model_copy(update={"processes": workers})
+        config = config.model_copy(update={"decoder": decoder})
+    found = list(found_in(sources, shard=shard))
     if not found:
-        console.note(f"no photo in {', '.join(map(str, sources))}")
+        console.note(f"no photo in {', '.join(sources)}")
         return
     store = Store(place.tables)
-    stream = ingest_found(found, workspace=place, config=config, known=known_photos(store))
-    tracked = console.track(commit(store, stream), total=len(found), label="ingest")
-    if _tell(list(tracked)):
+    known = known_photos(store)
+    if dry_run:
+        _foretell(found, known, place, config)
+        return
+    stream = _stream(found, place, config, known, engine=engine, rehash=rehash)
+    tally = _run(store, stream, total=len(found), as_json=as_json)
+    if shard is None:
+        _settle(store, config, as_json=as_json)
+    elif not as_json:
+        console.say("  when all parts are done: authface photos settle")
+    if tally.status["unreadable"]:
         raise typer.Exit(console.PARTIAL)
 
 
-def photos(
-    workspace: WorkspaceOption = None,
-    state: Annotated[str | None, typer.Option(help="kept, set_aside or quarantined only.")] = None,
-) -> None:
-    """List the photos: name, state, reasons, size, faces.
-
-    Example: authface photos --state set_aside
-    """
-    rows, faces = _read(workspace, state)
-    count = Counter(f.photo_id for f in faces)
-    body = [
-        (Path(p.path).name, p.state, ", ".join(p.reasons) or "-", _size(p), count[p.photo_id])
-        for p in sorted(rows, key=lambda p: p.path)
-    ]
-    console.table("Photos", ("name", "state", "reasons", "size", "faces"), body)
-    told = Counter(p.state for p in rows)
-    console.say(", ".join(f"{told[s]} {s.replace('_', ' ')}" for s in STATES))
-
-
-def sheet(
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Where to write it; photos.html in the workspace if left out."),
-    ] = None,
-    workspace: WorkspaceOption = None,
-) -> None:
-    """Write the contact sheet: one HTML file that works from disk.
-
-    Example: authface sheet --out photos.html
-    """
-    from curation.report import contact_sheet
-    from data_manifests.media import write_atomic
-
-    place, _ = open_workspace(workspace)
-    rows, faces = _read(workspace, None)
-    target = out or place.root / "photos.html"
-    write_atomic(target.absolute(), contact_sheet(rows, faces, media=place.media).encode())
-    console.done(f"{target}: {len(rows)} photos, {len(faces)} faces")
-
-
-def _read(workspace: Path | None, state: str | None) -> tuple[list[Photo], list[Face]]:
+def _stream(
+    found: list[Found],
+    place: Workspace,
+    config: IngestConfig,
+    known: dict[str, Photo],
+    *,
+    engine: str,
+    rehash: bool,
+) -> Iterator[Ingested]:
+    from curation.faces import open_finder
+    from curation.pipeline import ingest_found
     from data_manifests.errors import ConfigError
-    from data_manifests.records import Face, Photo
-    from data_manifests.store import Store
 
-    if state is not None and state not in STATES:
-        raise ConfigError(f"There is no state {state!r}.", f"Known are: {', '.join(STATES)}.")
-    place, _ = open_workspace(workspace)
-    store = Store(place.tables)
-    rows = [p for p in store.read(Photo) if state in (None, p.state)]
-    wanted = {p.photo_id for p in rows}
-    return rows, [f for f in store.read(Face) if f.photo_id in wanted]
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"There is no engine {engine!r}.", "Known are: local, ray.")
+    lacks = open_finder(config.faces).lacks
+    if lacks:
+        console.note(lacks)
+    if engine == "ray":
+        from curation.scale import ingest_on_ray
 
-
-def _tell(items: list[Ingested]) -> int:
-    """Print what became of the files; how many could not be read."""
-    new = [i for i in items if i.status == "new" and i.photo is not None]
-    states = Counter(i.photo.state for i in new if i.photo is not None)
-    reasons = Counter(r for i in new if i.photo is not None for r in i.photo.reasons)
-    status = Counter(i.status for i in items)
-    console.table("Ingest", ("files", "what"), _lines(len(items), states, reasons, status))
-    for item in items:
-        if item.status == "unreadable" or (item.status != "new" and item.problem):
-            console.note(f"{_one_line(item.path)} {item.problem}")
-    console.done(f"{sum(len(i.faces) for i in new)} faces in {len(new)} new photos")
-    return status["unreadable"]
+        return ingest_on_ray(found, workspace=place, config=config, known=known, rehash=rehash)
+    return ingest_found(found, workspace=place, config=config, known=known, rehash=rehash)
 
 
-def _lines(
-    seen: int, states: Counter[str], reasons: Counter[str], status: Counter[str]
-) -> Iterable[tuple[int, str]]:
+def _run(store: Store, stream: Iterator[Ingested], *, total: int, as_json: bool) -> _Tally:
+    """Commit the stream as it comes and print what became of it."""
+    from curation.ledger import commit
+
+    tally = _Tally()
+    for item in console.track(commit(store, stream), total=total, label="ingest"):
+        tally.count(item)
+        if as_json:
+            console.data(_told(item))
+    if as_json:
+        console.data({"files": total, **tally.status, **tally.states, "faces": tally.faces})
+        return tally
+    console.table("Ingest", ("files", "what"), _lines(total, tally))
+    for path, problem in tally.said:
+        console.note(f"{console.one_line(path)} {problem}")
+    console.done(f"{tally.faces} faces in {tally.status['new']} new photos")
+    return tally
+
+
+def _settle(store: Store, config: IngestConfig, *, as_json: bool) -> None:
+    """Duplicates, bursts and shots, over all photos in the tables."""
+    from curation.settle import settle_tables
+
+    settled = settle_tables(store, config.gates)
+    if as_json:
+        console.data({"settled": settled.changed})
+    elif settled.changed:
+        console.done(settled.text())
+
+
+def _foretell(
+    found: list[Found], known: dict[str, Photo], place: Workspace, config: IngestConfig
+) -> None:
+    """What an ingest would do, from names, sizes and times alone."""
+    from curation.pipeline import foretell
+
+    told = foretell(found, workspace=place, config=config, known=known)
+    console.table("Ingest, dry run", ("files", "what"), told.lines())
+    console.say(f"  {told.bytes / 1e6:,.0f} MB to read; nothing was written")
+
+
+def _told(item: Ingested) -> dict[str, object]:
+    photo = item.photo
+    return {
+        "path": item.path,
+        "status": item.status,
+        "photo_id": photo.photo_id if photo else None,
+        "state": photo.state if photo else None,
+        "reasons": list(photo.reasons) if photo else [],
+        "faces": len(item.faces),
+        "problem": item.problem or None,
+    }
+
+
+def _lines(seen: int, tally: _Tally) -> Iterable[tuple[int, str]]:
     yield seen, "seen"
     for state in STATES:
-        if states[state]:
-            yield states[state], state.replace("_", " ")
-    for reason, count in reasons.most_common():
+        if tally.states[state]:
+            yield tally.states[state], state.replace("_", " ")
+    for reason, count in tally.reasons.most_common():
         yield count, f"  because of {reason}"
     for name, words in (
         ("known", "known already"),
         ("copy", "copies of a known photo"),
         ("unreadable", "could not be read"),
     ):
-        if status[name]:
-            yield status[name], words
-
-
-def _size(photo: Photo) -> str:
-    return f"{photo.width} x {photo.height}" if photo.width else "-"
-
-
-def _one_line(path: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in path)
+        if tally.status[name]:
+            yield tally.status[name], words

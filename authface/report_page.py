@@ -186,9 +186,11 @@ def _thumb(path: Path, side: int) -> str:
     """A JPEG data address of the picture at most `side` px; empty if it is not there."""
     if not path.exists():
         return ""
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
-        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    from curation.colour import to_eight_bits
+    from curation.lossless import read_lossless
+
+    small = Image.fromarray(to_eight_bits(read_lossless(path)))
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

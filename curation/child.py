@@ -1,4 +1,4 @@
-"""The decoding child: `python -m curation.child HANDLE CONFIG`. Reads files, may die of them."""
+"""The worker child: `python -m curation.child HANDLE CONFIG`. Reads files, may die of them."""
 
 from __future__ import annotations
 
@@ -9,64 +9,118 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from curation.config import DecoderConfig
+from curation.config import DecoderConfig, IngestConfig
 from curation.decode import Pixels, read_facts, read_photo
-from curation.wire import facts_to_json, receive, send
-from data_manifests.errors import UnreadablePhoto
+from curation.source import open_source
+from curation.wire import receive, send, to_json
+from curation.worker import Worker
+from data_manifests.errors import AuthFaceError, UnreadablePhoto
 
 __all__ = ["serve"]
+
+Answer = tuple[dict[str, Any], int | None]  # what to say, and an open file to go with it
 
 _NO_NEW_PRIVILEGES = 38  # prctl, <linux/prctl.h>
 
 
-def serve(channel: socket.socket, config: DecoderConfig) -> None:
+def serve(channel: socket.socket, config: IngestConfig) -> None:
     """Answer requests until the parent hangs up."""
-    _give_up_rights(config)
+    _give_up_rights(config.decoder)
+    cv2.setNumThreads(1)
+    worker = Worker(config)
     send(channel, {"ready": os.getpid()})
     while True:
         try:
             request, _ = receive(channel)
+            _limit_time(config.decoder.timeout_s)
+            _serve_one(channel, request, worker)
         except (EOFError, OSError):
             return
-        _limit_time(config.timeout_s)
-        message, handle = _answer(request)
         signal.alarm(0)
-        send(channel, message, handle)
-        if handle is not None:
-            os.close(handle)
 
 
-def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
-    path, most_pixels = Path(request["path"]), int(request["most_pixels"])
+def _serve_one(channel: socket.socket, request: dict[str, Any], worker: Worker) -> None:
+    path = Path(request["path"])
+    if request["do"] == "take":
+        message, handle = _guarded(lambda: _hashed(channel, path, worker))
+    else:
+        most = worker.config.decoder.most_pixels
+        message, handle = _guarded(lambda: _decoded(path, most, look=request["do"] == "look"))
+    send(channel, message, handle)
+    if handle is not None:
+        os.close(handle)
+
+
+def _guarded(work: Callable[[], Answer]) -> Answer:
     try:
-        if request["do"] == "look":
-            return {"facts": facts_to_json(read_facts(path, most_pixels=most_pixels))}, None
-        photo = read_photo(path, most_pixels=most_pixels)
-        deep = photo.pixels_HWC.dtype == np.uint16
-        return {"facts": facts_to_json(photo.facts), "deep": deep}, _hand_over(photo.pixels_HWC)
+        return work()
     except UnreadablePhoto as error:
         return {"reason": error.reason, "wrong": error.wrong, "todo": error.todo}, None
     except MemoryError:
         return _refusal("memory", "Decoding it takes more memory than is allowed."), None
+    except AuthFaceError as error:  # a finder that is not there: the run must stop, not the file
+        return {"stop": str(error)}, None
+    except ConnectionError:
+        raise
     except Exception as error:  # a decoder's own fault on hostile bytes is a verdict on the file
         return _refusal("damaged", f"The decoder failed: {type(error).__name__}."), None
+
+
+def _hashed(channel: socket.socket, path: Path, worker: Worker) -> Answer:
+    """Say the file's hash, wait whether it is wanted, and judge it then."""
+    source = open_source(path)
+    size, changed = source.stamp
+    send(channel, {"photo_id": source.photo_id, "size": size, "changed": changed})
+    answer, _ = receive(channel)
+    if answer.get("go") is not True:
+        return {"passed": True}, None
+    taken = worker.take(source)
+    blobs = [
+        {"kind": b.kind, "suffix": b.suffix, "path": b.path, "size": len(b.data)}
+        for b in taken.blobs
+    ]
+    faces = [to_json(f) for f in taken.faces]
+    message = {"photo": to_json(taken.photo), "faces": faces, "blobs": blobs}
+    return message, _memory_file([b.data for b in taken.blobs])
+
+
+def _decoded(path: Path, most_pixels: int, *, look: bool) -> Answer:
+    if look:
+        return {"facts": to_json(read_facts(path, most_pixels=most_pixels))}, None
+    photo = read_photo(path, most_pixels=most_pixels)
+    deep = photo.pixels_HWC.dtype == np.uint16
+    return {"facts": to_json(photo.facts), "deep": deep}, _hand_over(photo.pixels_HWC)
 
 
 def _refusal(reason: str, wrong: str) -> dict[str, Any]:
     return {"reason": reason, "wrong": wrong, "todo": ""}
 
 
+def _new_memory_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("photo", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    return os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115 - the copy outlives it
+
+
+def _memory_file(parts: Sequence[bytes]) -> int:
+    """An open memory file that holds the parts one after the other."""
+    handle = _new_memory_file()
+    with os.fdopen(os.dup(handle), "wb") as out:
+        for part in parts:
+            out.write(part)
+    return handle
+
+
 def _hand_over(pixels_HWC: Pixels) -> int:
     """An open memory file that holds the pixels, rows from top to bottom."""
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("photo", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    else:
-        handle = os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115 - the copy outlives it
+    handle = _new_memory_file()
     os.ftruncate(handle, pixels_HWC.nbytes)
     out_HWC = np.memmap(
         os.fdopen(os.dup(handle), "r+b"), pixels_HWC.dtype, "r+", 0, pixels_HWC.shape
@@ -92,4 +146,4 @@ def _limit_time(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), DecoderConfig.model_validate_json(sys.argv[2]))
+    serve(socket.socket(fileno=int(sys.argv[1])), IngestConfig.model_validate_json(sys.argv[2]))

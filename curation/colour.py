@@ -12,7 +12,15 @@ from PIL import Image, ImageCms
 
 from curation.decode import Pixels
 
-__all__ = ["LUMA_WEIGHTS", "luma", "pyramid", "shrink", "to_eight_bits", "to_srgb"]
+__all__ = [
+    "LUMA_WEIGHTS",
+    "luma",
+    "pyramid",
+    "shrink",
+    "to_deep_srgb",
+    "to_eight_bits",
+    "to_srgb",
+]
 
 LUMA_WEIGHTS = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709-6, item 3.2, on transfer-encoded values
 
@@ -38,6 +46,31 @@ def to_srgb(pixels_HWC: Pixels, icc: bytes | None) -> NDArray[np.uint8]:
     except (ImageCms.PyCMSError, OSError, ValueError):
         return shallow_HWC
     return np.asarray(changed, dtype=np.uint8)
+
+
+def to_deep_srgb(pixels_HWC: Pixels, icc: bytes | None) -> NDArray[np.uint16]:
+    """16-bit pixels as 16-bit sRGB, by littlecms through libvips; otherwise as `to_srgb`.
+
+    Pillow's colour engine takes 8 bits only.
+    """
+    deep_HWC: Any = pixels_HWC if pixels_HWC.dtype == np.uint16 else pixels_HWC * np.uint16(257)
+    if icc is None:
+        return deep_HWC  # type: ignore[no-any-return]
+    from curation.deep import open_vips
+
+    vips = open_vips()
+    height, width = deep_HWC.shape[:2]
+    flat = np.ascontiguousarray(deep_HWC)
+    picture = vips.Image.new_from_memory(flat.data, width, height, 3, "ushort")
+    picture = picture.copy(interpretation="rgb16")
+    picture.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
+    try:
+        changed = picture.icc_transform(
+            "srgb", embedded=True, intent="relative", black_point_compensation=True, depth=16
+        )
+        return np.asarray(changed.numpy(), dtype=np.uint16)
+    except vips.Error:  # a broken profile never costs the photo
+        return deep_HWC  # type: ignore[no-any-return]
 
 
 def to_eight_bits(pixels_HWC: Pixels) -> NDArray[np.uint8]:

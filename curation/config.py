@@ -29,34 +29,49 @@ class GatesConfig(Section):
         default=8, ge=0, description="Laplacian variance of the 512 px face"
     )
     least_eye_sharpness: float = Field(
-        default=0, ge=0, description="Laplacian variance of the sharper eye in the 512 px face"
+        default=8, ge=0, description="Laplacian variance of the sharper eye in the 512 px face"
     )
     least_roll_off: float | None = Field(
         default=None,
-        description="dB; effective resolution: high against middle frequencies at native scale",
+        description="dB; effective resolution: high against middle frequencies at native scale; "
+        "off, since sharp photos of real cameras lie anywhere from -32 to -13",
     )
     most_motion_blur: float = Field(
-        default=1, ge=0, le=1, description="0 none, 1 sharp along one direction only"
+        default=0.78,
+        ge=0,
+        le=1,
+        description="0 none, 1 sharp along one direction only; 1 asks nothing",
     )
-    most_noise: float = Field(default=255, ge=0, description="standard deviation on skin, of 255")
+    most_noise: float = Field(
+        default=12, ge=0, description="standard deviation on smooth skin, of 255, at native scale"
+    )
     most_clipped: float = Field(
         default=0.15, ge=0, le=1, description="share of blown-out face pixels, all channels"
     )
     most_clipped_channel: float = Field(
-        default=1, ge=0, le=1, description="share of skin clipped in its worst channel"
+        default=1,
+        ge=0,
+        le=1,
+        description="share of skin clipped in its worst channel; 1 asks nothing",
     )
     least_brightness: float = Field(
         default=0.2, ge=0, le=1, description="brightest parts of the face"
     )
     most_darkness: float = Field(
-        default=1, ge=0, le=1, description="darkest parts of the face: higher is washed out"
+        default=0.65, ge=0, le=1, description="darkest parts of the face: higher is washed out"
     )
     least_jpeg_quality: int = Field(
-        default=0, ge=0, le=100, description="estimated from the file's quantisation tables"
+        default=50, ge=0, le=100, description="estimated from the file's quantisation tables"
     )
-    most_occlusion: float = Field(default=1, ge=0, le=1, description="share of the face covered")
-    most_yaw: float = Field(default=1, ge=0, le=1, description="0 frontal, 1 about a profile")
-    most_faces: int = Field(default=0, ge=0, description="faces beside which none counts; 0: any")
+    most_occlusion: float = Field(
+        default=0.7, ge=0, le=1, description="share of eyes or nose bridge covered; 1 asks nothing"
+    )
+    most_yaw: float = Field(
+        default=1, ge=0, le=1, description="0 frontal, 1 about a profile, asks nothing"
+    )
+    most_faces: int = Field(
+        default=0, ge=0, description="faces at least half as wide as the main one, with it; 0: any"
+    )
     near_duplicate_bits: int = Field(
         default=24, ge=0, le=256, description="of 256; 0 finds only equals"
     )
@@ -158,6 +173,11 @@ class IngestConfig(Section):
     consent_id: str | None = Field(default=None, description="the consent that covers them")
     subject_id: str | None = Field(default=None, description="who is in them, as a pseudonym")
     keep_gps: bool = Field(default=False, description="keep the place where a photo was taken")
+    media_url: str | None = Field(
+        default=None,
+        description="keep crops, tiles and proxies at this address too (s3://...); media/ is its"
+        " cache",
+    )
     proxy_long_side: int = Field(
         default=2048, ge=256, description="px; the picture that people look at"
     )

@@ -16,9 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.decode import Pixels
-from data_manifests.records import Box, Point
+from data_manifests.records import Box, Cover, Point
 
-__all__ = ["PartBoxes", "align_matrix", "native_side", "part_boxes", "tile_boxes", "warp"]
+__all__ = [
+    "PartBoxes",
+    "align_matrix",
+    "covers",
+    "head_box",
+    "native_side",
+    "part_boxes",
+    "tile_boxes",
+    "warp",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -37,6 +46,7 @@ BORDER_RGB = (132, 133, 135)  # what the restorers' alignment pads with, same so
 # Sides of the part boxes over the eye distance (mouth: over its width). Source: GFPGAN's landmark
 # boxes (eyes 1.4 x their extent, taken as 0.48 of the eye distance; mouth 1 x), for five points.
 _EYE, _NOSE, _MOUTH, _LEAST_PART = 0.48 * 1.4, 0.6, 1.03, 16.0
+_GRID = 64  # points a side that a tile's cover is counted on
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,62 @@ def tile_boxes(box: Box, width: int, height: int, tile: int) -> list[Box]:
     tops = _starts(box.top, box.bottom, height, tile)
     wide, high = min(tile, width), min(tile, height)
     return [Box(left=x, top=y, right=x + wide, bottom=y + high) for y in tops for x in lefts]
+
+
+def head_box(landmarks: Sequence[Point], width: int, height: int) -> Box:
+    """The box in photo pixels of the whole head with its hair: the FFHQ square, cut off at the
+    photo's border."""
+    corners = _ffhq_points(landmarks, np.array([(0.0, 0.0), (1, 0), (1, 1), (0, 1)]))
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    return Box(
+        left=float(max(left, 0)),
+        top=float(max(top, 0)),
+        right=float(min(right, width)),
+        bottom=float(min(bottom, height)),
+    )
+
+
+def covers(landmarks: Sequence[Point], tile: Box) -> tuple[Cover, ...]:
+    """What a tile shows of each part of the face, from points spread over the FFHQ square.
+
+    The parts are those of an average head: good for choosing tiles, not for cutting masks.
+    """
+    at = (np.arange(_GRID) + 0.5) / _GRID
+    grid = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+    placed = _ffhq_points(landmarks, grid)
+    low, high = (tile.left, tile.top), (tile.right, tile.bottom)
+    inside: NDArray[np.bool_] = np.all((placed >= low) & (placed < high), axis=1)
+    shares = {part: float(inside[where].mean()) for part, where in _parts(grid).items()}
+    return tuple(Cover(part=n, share=round(v, 3)) for n, v in shares.items() if v > 0)
+
+
+def _parts(grid: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    """Which points of the unit FFHQ square belong to which part."""
+
+    def oval(centre: Sequence[float], wide: float, high: float) -> NDArray[np.bool_]:
+        away = (grid - np.asarray(centre)) / (wide / 2, high / 2)
+        inside: NDArray[np.bool_] = np.less_equal((away**2).sum(axis=1), 1)
+        return inside
+
+    template = TEMPLATE_512 / 512
+    eyes = [oval(point, 0.16, 0.09) for point in template[:2]]
+    lips = oval(template[3:].mean(axis=0), 0.26, 0.13)
+    face = oval((0.5, 0.55), 0.5, 0.72)
+    above: NDArray[np.bool_] = np.less(grid[:, 1], 0.6)
+    head = oval((0.5, 0.48), 0.72, 0.94) & above
+    return {
+        "skin": face & ~eyes[0] & ~eyes[1] & ~lips,
+        "hair": head & ~face,
+        "left_eye": eyes[0],
+        "right_eye": eyes[1],
+        "mouth": lips,
+    }
+
+
+def _ffhq_points(landmarks: Sequence[Point], unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points of the unit FFHQ square in photo pixels."""
+    back_23 = cv2.invertAffineTransform(align_matrix(landmarks, 1))
+    return np.asarray(unit @ back_23[:, :2].T + back_23[:, 2], dtype=np.float64)
 
 
 def _starts(start: float, end: float, limit: int, tile: int) -> list[int]:

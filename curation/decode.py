@@ -3,8 +3,8 @@
 States of the pixels: the file's own layout -> RGB of the same depth in the file's colour profile ->
 the same, upright. Nothing is converted to sRGB here, that is for crops and proxies; only CMYK and
 Lab, which have no RGB of their own, are. Rules that keep damage from passing as a picture: the
-first exception of a file is its verdict, nothing is loaded twice through one object, and metadata
-is read after the pixels.
+first exception of a file is its verdict, nothing is loaded twice through one object, and every
+format has one decoder that was seen to be strict.
 """
 
 from __future__ import annotations
@@ -21,16 +21,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from curation.deep import avif_depth
 from curation.facts import Facts, bit_depth, facts_of, profile_space, rgb_profile
 from curation.formats import HEAD_BYTES, RAW_SUFFIXES, sniff
+from curation.jpeg import PixelBuffer, decode_jpeg
 from data_manifests.errors import UnreadablePhoto
 
-__all__ = ["DecodedPhoto", "Pixels", "read_facts", "read_photo", "upright"]
+__all__ = [
+    "MOST_PIXELS",
+    "DecodedPhoto",
+    "Pixels",
+    "kind_of",
+    "read_facts",
+    "read_photo",
+    "upright",
+]
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MOST_PIXELS = 250_000_000
-_DNG_VERSION = 50706
+_DNG_VERSION, _ORIENTATION = 50706, 274
 _CODES = {
     "AVIF": "AVIF",
     "HEIF": "HEIF",
@@ -49,27 +59,51 @@ class DecodedPhoto:
     facts: Facts
 
 
-def read_facts(path: Path, *, most_pixels: int = MOST_PIXELS) -> Facts:
-    """The facts from the header alone, without decoding pixels; raises UnreadablePhoto."""
-    kind = _kind(path)
+def read_facts(path: Path, *, most_pixels: int = MOST_PIXELS, data: bytes | None = None) -> Facts:
+    """The facts from the header alone, without decoding pixels; raises UnreadablePhoto.
+
+    `data` are the file's bytes where they are in memory already.
+    """
+    kind = kind_of(path, data)
     if kind == "RAW":
         from curation import raw
 
         return raw.read_raw_facts(path, most_pixels=most_pixels)
-    with _pillow(kind, most_pixels), Image.open(path, formats=[_CODES[kind]]) as image:
+    if kind == "PSD":
+        from curation import psd
+
+        return psd.read_psd_facts(path, most_pixels=most_pixels)
+    with _pillow(kind, most_pixels), _opened(path, kind, data) as image:
         _check_size(image.size, most_pixels)
         return facts_of(image, path, kind, loaded=False)
 
 
-def read_photo(path: Path, *, most_pixels: int = MOST_PIXELS) -> DecodedPhoto:
-    """The decoded photo; raises UnreadablePhoto with a reason code for anything doubtful."""
-    kind = _kind(path)
+def read_photo(
+    path: Path,
+    *,
+    most_pixels: int = MOST_PIXELS,
+    data: bytes | None = None,
+    buffer: PixelBuffer | None = None,
+) -> DecodedPhoto:
+    """The decoded photo; raises UnreadablePhoto with a reason code for anything doubtful.
+
+    A JPEG is decoded into `buffer` where there is one: its pixels are good until the next photo.
+    """
+    kind = kind_of(path, data)
     if kind == "RAW":
         from curation import raw
 
         return raw.read_raw(path, most_pixels=most_pixels)
+    if kind == "PSD":
+        from curation import psd
+
+        return psd.read_psd(path, most_pixels=most_pixels)
     with _pillow(kind, most_pixels):
-        return _read_with_pillow(path, kind, most_pixels)
+        if kind == "JPEG":
+            found = _read_jpeg(path, most_pixels, data, buffer)
+            if found is not None:
+                return found
+        return _read_with_pillow(path, kind, most_pixels, data)
 
 
 def upright(pixels_HWC: Pixels, orientation: int) -> Pixels:
@@ -84,12 +118,9 @@ def upright(pixels_HWC: Pixels, orientation: int) -> Pixels:
     return turned  # type: ignore[no-any-return]
 
 
-def _kind(path: Path) -> str:
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(HEAD_BYTES)
-    except OSError as error:
-        raise UnreadablePhoto("unreadable", f"{path} can't be read: {error.strerror}.") from error
+def kind_of(path: Path, data: bytes | None = None) -> str:
+    """The format by the first bytes; raises UnreadablePhoto for what is not taken in."""
+    head = data[:HEAD_BYTES] if data is not None else _head(path)
     if not head:
         raise UnreadablePhoto("empty_file", "The file is empty.")
     kind = sniff(head, path.name)
@@ -110,6 +141,14 @@ def _kind(path: Path) -> str:
     return "RAW" if kind == "TIFF" and _is_dng(path) else kind
 
 
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(HEAD_BYTES)
+    except OSError as error:
+        raise UnreadablePhoto("unreadable", f"{path} can't be read: {error.strerror}.") from error
+
+
 def _register_heif() -> None:
     try:
         import pillow_heif
@@ -120,6 +159,18 @@ def _register_heif() -> None:
             "Install it with: pip install -c constraints.txt -e '.[heif]'",
         ) from error
     pillow_heif.register_heif_opener(thumbnails=False)
+
+
+def _opened(path: Path, kind: str, data: bytes | None) -> Image.Image:
+    image: Image.Image
+    if data is None:
+        image = Image.open(path, formats=[_CODES[kind]])
+    else:
+        image = Image.open(io.BytesIO(data), formats=[_CODES[kind]])
+        image.filename = str(path)
+    if kind == "AVIF":  # Pillow keeps the depth nowhere
+        image.info["bit_depth"] = avif_depth(data or path.read_bytes())
+    return image
 
 
 @contextmanager
@@ -148,26 +199,58 @@ def _pillow(kind: str, most_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = standing
 
 
-def _read_with_pillow(path: Path, kind: str, most_pixels: int) -> DecodedPhoto:
+def _read_jpeg(
+    path: Path, most_pixels: int, data: bytes | None, buffer: PixelBuffer | None
+) -> DecodedPhoto | None:
+    """A grey or YCbCr JPEG; none for the others (CMYK, YCCK), which need their profile."""
+    data = path.read_bytes() if data is None else data
+    with _opened(path, "JPEG", data) as image:
+        if image.mode not in ("L", "RGB"):
+            return None
+        _check_size(image.size, most_pixels)
+        facts = facts_of(image, path, "JPEG", loaded=False)
+        pixels_HWC, note = decode_jpeg(data, image, buffer)
+    if note:
+        facts = replace(facts, notes=(*facts.notes, note))
+    facts = replace(facts, icc=rgb_profile(facts.icc))
+    return DecodedPhoto(upright(pixels_HWC, facts.orientation), facts)
+
+
+def _read_with_pillow(path: Path, kind: str, most_pixels: int, data: bytes | None) -> DecodedPhoto:
     if kind == "PNG":
-        with Image.open(path, formats=["PNG"]) as image:
+        with _opened(path, kind, data) as image:
             image.verify()  # checks every chunk's CRC, which load() does not
-    with Image.open(path, formats=[_CODES[kind]]) as image:
+    with _opened(path, kind, data) as image:
         _check_size(image.size, most_pixels)
         _check_strips(image, path)
-        image.load()
-        facts = facts_of(image, path, kind, loaded=True)
-        pixels_HWC, icc = _to_rgb(image, facts.icc)
-        if facts.bit_depth == 16 and pixels_HWC.dtype == np.uint8:
-            if getattr(
-                image, "is_animated", False
-            ):  # decoders differ on which frame is the picture
-                facts = replace(facts, notes=(*facts.notes, "animation: first picture, 8 bit"))
-            else:
-                pixels_HWC = _deep_pixels(path, pixels_HWC)
+        deep = _deep(image, path, kind, data)
+        turned = image.getexif().get(_ORIENTATION) if kind == "TIFF" and deep is None else None
+        if deep is None:
+            image.load()
+        facts = facts_of(image, path, kind, loaded=deep is None)
+        pixels_HWC, icc = (
+            (deep, rgb_profile(facts.icc)) if deep is not None else _to_rgb(image, facts.icc)
+        )
+        if facts.bit_depth > 8 and pixels_HWC.dtype == np.uint8:
+            facts = replace(facts, notes=(*facts.notes, "read at 8 bits"))
     if icc is not facts.icc:
         facts = replace(facts, icc=icc)
-    return DecodedPhoto(upright(pixels_HWC, facts.orientation), facts)
+    pixels_HWC = upright(pixels_HWC, facts.orientation)
+    if isinstance(turned, int) and 2 <= turned <= 8:
+        facts = replace(facts, orientation=turned)  # loading has turned it and dropped the tag
+    return DecodedPhoto(pixels_HWC, facts)
+
+
+def _deep(image: Image.Image, path: Path, kind: str, data: bytes | None) -> Pixels | None:
+    """All 16 bits of what Pillow would cut to 8; none where Pillow reads the file whole."""
+    from curation import deep
+
+    if kind in ("HEIF", "AVIF"):
+        return deep.read_deep_heif(path, kind, data) if bit_depth(image) > 8 else None
+    animated = getattr(image, "is_animated", False) and kind == "PNG"
+    if bit_depth(image) != 16 or image.mode not in ("RGB", "RGBA", "RGBX") or animated:
+        return None  # decoders differ on which frame of an animation is the picture
+    return deep.read_deep(path, kind, data, image.size)
 
 
 def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Pixels, bytes | None]:
@@ -196,31 +279,15 @@ def _ink_to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Pixels, None]:
     if source is None:
         return np.asarray(image.convert("RGB")), None
     srgb = ImageCms.createProfile("sRGB")
-    changed = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+    changed = ImageCms.profileToProfile(
+        image,
+        source,
+        srgb,
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
     return np.asarray(changed), None
-
-
-def _deep_pixels(path: Path, shallow_HWC: Pixels) -> Pixels:
-    """The 16-bit RGB pixels that Pillow has cut to 8 bits, checked against what it made of them."""
-    import cv2
-
-    data = np.fromfile(path, dtype=np.uint8)
-    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if found is None or found.dtype != np.uint16 or found.shape[:2] != shallow_HWC.shape[:2]:
-        raise UnreadablePhoto(
-            "unsupported_pixels",
-            "This kind of 16-bit picture can't be read at full depth.",
-            "Save it as uncompressed, LZW or ZIP TIFF with 3 channels.",
-        )
-    deep_HWC = found[..., None] if found.ndim == 2 else found
-    channels = deep_HWC.shape[2]
-    order = [0, 0, 0] if channels < 3 else [2, 1, 0]
-    deep_HWC = np.ascontiguousarray(deep_HWC[..., order])
-    sample = (slice(None, None, 7), slice(None, None, 7))
-    gap = np.abs((deep_HWC[sample] >> 8).astype(np.int16) - shallow_HWC[sample].astype(np.int16))
-    if gap.max(initial=0) > 1:
-        raise UnreadablePhoto("damaged", "Two decoders disagree about the pixels of this file.")
-    return deep_HWC
 
 
 def _is_dng(path: Path) -> bool:

@@ -8,7 +8,7 @@ __all__ = ["HEAD_BYTES", "PICTURES", "RAW_SUFFIXES", "looks_like_photo", "sniff"
 
 HEAD_BYTES = 64
 
-PICTURES = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "RAW")
+PICTURES = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "PSD", "RAW")
 
 RAW_SUFFIXES = frozenset(
     f".{end}"
@@ -50,7 +50,7 @@ _PICTURE_SUFFIXES = frozenset(
     f".{end}"
     for end in (
         *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "tif", "tiff", "btf"),
-        *("webp", "avif", "heic", "heif", "hif"),
+        *("webp", "avif", "heic", "heif", "hif", "psd", "psb"),
     )
 )
 # Pictures that are not taken in: listed all the same, so that they end in the table with a reason.
@@ -58,10 +58,10 @@ _OTHER_SUFFIXES = frozenset(
     f".{end}"
     for end in (
         *("bmp", "eps", "fli", "gif", "icns", "ico", "j2k", "jp2", "jpf", "jpx", "jxl", "pcx"),
-        *("ppm", "psb", "psd", "sgi", "svg", "svgz", "tga", "xcf"),
+        *("ppm", "sgi", "svg", "svgz", "tga", "xcf"),
     )
 )
-_OTHER_MAGIC = (b"GIF8", b"8BPS", b"BM", b"\x00\x00\x00\x0cjP  ", b"\x00\x00\x00\x0cJXL ", b"%!PS")
+_OTHER_MAGIC = (b"GIF8", b"BM", b"\x00\x00\x00\x0cjP  ", b"\x00\x00\x00\x0cJXL ", b"%!PS")
 _RAW_MAGIC = (
     b"FUJIFILMCCD-RAW",
     b"IIU\x00",
@@ -75,6 +75,7 @@ _RAW_MAGIC = (
 _PLAIN_MAGIC: dict[str, bytes | tuple[bytes, ...]] = {
     "JPEG": b"\xff\xd8\xff",
     "PNG": b"\x89PNG\r\n\x1a\n",
+    "PSD": b"8BPS\x00",
     "RAW": _RAW_MAGIC,
 }
 _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")

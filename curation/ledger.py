@@ -1,7 +1,8 @@
-"""Commit what an ingest yields, in batches: a kill costs the work on a few photos and no row."""
+"""Commit what an ingest yields, in batches: a kill costs a few seconds of work and no row."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from curation.pipeline import Ingested
@@ -10,7 +11,8 @@ from data_manifests.store import Store
 
 __all__ = ["BATCH", "commit", "known_photos"]
 
-BATCH = 32  # photos; a commit costs a few tens of milliseconds
+BATCH = 32  # photos
+_SHARE = 0.1  # of the time that may go into commits: each one reads the table it adds to
 
 
 def known_photos(store: Store) -> dict[str, Photo]:
@@ -19,22 +21,29 @@ def known_photos(store: Store) -> dict[str, Photo]:
 
 
 def commit(store: Store, stream: Iterable[Ingested], *, batch: int = BATCH) -> Iterator[Ingested]:
-    """Yield the stream as it comes and write its rows, also when it breaks off."""
+    """Yield the stream as it comes and write its rows, also when it breaks off.
+
+    A commit waits for `batch` photos, and longer where commits have become slow, so that a table
+    of 100,000 photos takes no more of the time than a small one.
+    """
     before = _faces_by_photo(store)
     waiting: list[Ingested] = []
+    started, spent = time.monotonic(), 0.0
     try:
         for item in stream:
-            if item.photo is not None:
+            if item.photo is not None and item.changed:
                 waiting.append(item)
-            if len(waiting) >= batch:
+            if len(waiting) >= batch and spent <= _SHARE * (time.monotonic() - started):
+                begun = time.monotonic()
                 _write(store, waiting, before)
                 waiting = []
+                spent += time.monotonic() - begun
             yield item
     finally:
         _write(store, waiting, before)
 
 
-def _write(store: Store, items: list[Ingested], before: Mapping[str, set[str]]) -> None:
+def _write(store: Store, items: list[Ingested], before: Mapping[str, list[str]]) -> None:
     """Faces first: a photo that is in the table is done, so its faces must be there by then."""
     judged = [i for i in items if i.status == "new" and i.photo is not None]
     faces = [f for i in judged for f in i.faces]
@@ -49,8 +58,11 @@ def _write(store: Store, items: list[Ingested], before: Mapping[str, set[str]]) 
         store.upsert(Photo, photos, why=f"ingest {len(photos)} photos")
 
 
-def _faces_by_photo(store: Store) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for face in store.read(Face):
-        found.setdefault(face.photo_id, set()).add(face.face_id)
+def _faces_by_photo(store: Store) -> dict[str, list[str]]:
+    if store.version(Face) is None:
+        return {}
+    columns = store.table(Face).select(["photo_id", "face_id"]).to_pydict()
+    found: dict[str, list[str]] = {}
+    for photo_id, face_id in zip(columns["photo_id"], columns["face_id"], strict=True):
+        found.setdefault(photo_id, []).append(face_id)
     return found

@@ -1,7 +1,8 @@
 """The ingest stream: files in, one judged row per file out, in the order they were found.
 
-Decoding runs ahead in child processes while this process judges, so two cores are used. Originals
-are opened for reading only; what changed while it was read is not trusted.
+Each worker process does everything for one file; this process hands out files, writes what comes
+back, and decides what the tables know already. Originals are opened for reading only; what changed
+while it was read is not trusted.
 """
 
 from __future__ import annotations
@@ -10,54 +11,63 @@ import contextlib
 import hashlib
 import json
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
 
-from curation import gates
 from curation.config import IngestConfig
-from curation.decode import DecodedPhoto
-from curation.duplicates import KeptHashes
-from curation.faces import NamedFinder, open_finder
-from curation.facts import Facts
-from curation.judge import Judged, judge
+from curation.engines import Engine, Hashed, LocalEngine, name_of
+from curation.faces import open_finder
 from curation.metadata import sidecars
-from curation.sandbox import Sandbox
 from curation.scan import Found, find_photos
+from curation.source import Stamp, stamp_of
+from curation.worker import Taken
 from data_manifests.errors import UnreadablePhoto
 from data_manifests.media import Workspace
-from data_manifests.records import Face, Photo, Verdict
+from data_manifests.records import Face, Photo
 
-__all__ = ["Ingested", "ingest", "ingest_found", "readable_name"]
+__all__ = [
+    "CODE_VERSION",
+    "Foretold",
+    "Ingested",
+    "foretell",
+    "ingest",
+    "ingest_found",
+    "settle_finder",
+]
 
-CODE_VERSION = 1  # raise it when the same file and settings would be judged otherwise
+CODE_VERSION = 2  # raise it when the same file and settings would be judged otherwise
+MakeEngine = Callable[[IngestConfig, Path, Mapping[str, str]], Engine]  # keys by photo_id
 _OWNERS = ("photographer", "licence", "consent_id", "subject_id")
+_SETTLED_LATER = ("near_duplicate_bits", "least_likeness", "burst_s")  # from the tables
+_ELSEWHERE = {"decoder", "embed", "identity"}  # sections that don't change what a file's row says
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of one file: new, known, copy or unreadable; `photo` is its row as it is now."""
+    """What became of one file: new, known, copy or unreadable; `photo` is its row as it is now.
+
+    `changed` says that the row differs from the one in the tables.
+    """
 
     path: str
     status: str
     photo: Photo | None = None
     faces: tuple[Face, ...] = ()
     problem: str = ""
+    changed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A file on its way: either settled at once, or being decoded."""
+    """A file on its way: either settled at once, or with a worker."""
 
     found: Found
     settled: Ingested | None = None
-    photo_id: str = ""
     key: str = ""
-    stamp: tuple[int, int] = (0, 0)
-    decoding: Future[tuple[Facts, DecodedPhoto | None]] | None = None
+    work: Future[Hashed] | None = None
 
 
 def ingest(
@@ -66,13 +76,16 @@ def ingest(
     workspace: Workspace,
     config: IngestConfig,
     known: Mapping[str, Photo],
+    rehash: bool = False,
 ) -> Iterator[Ingested]:
     """Yield what became of every photo under the sources; `known` holds the rows by photo_id.
 
-    A photo judged before with the same settings comes back as known and is not decoded. Raises
-    InputError for a missing source, ConfigError for a missing finder, StorageError from the disk.
+    A photo judged before with the same settings comes back as known and is not decoded; one of the
+    same path, size and time of change is not even read, unless `rehash`. Raises InputError for a
+    missing source, ConfigError for a missing finder, StorageError from the disk.
     """
-    yield from ingest_found(find_photos(sources), workspace=workspace, config=config, known=known)
+    found = find_photos(sources)
+    yield from ingest_found(found, workspace=workspace, config=config, known=known, rehash=rehash)
 
 
 def ingest_found(
@@ -81,231 +94,229 @@ def ingest_found(
     workspace: Workspace,
     config: IngestConfig,
     known: Mapping[str, Photo],
+    rehash: bool = False,
+    make_engine: MakeEngine = LocalEngine,
 ) -> Iterator[Ingested]:
-    """As `ingest`, for files found already."""
-    run = _Run(workspace, config, known)
+    """As `ingest`, for files found already, by the engine that `make_engine` makes."""
+    config = settle_finder(config)
+    engine = make_engine(config, workspace.media, {i: p.ingest_key for i, p in known.items()})
     ahead: deque[_Pending] = deque()
     try:
+        run = _Run(workspace, config, known, engine)
+        if not rehash:
+            run.trust_times()
         for item in found:
             ahead.append(run.begin(item))
-            while len(ahead) > config.decoder.processes:
+            while len(ahead) > engine.ahead:
                 yield run.finish(ahead.popleft())
+        engine.flush()
         while ahead:
             yield run.finish(ahead.popleft())
     finally:
-        run.close()
+        engine.close()
+
+
+def settle_finder(config: IngestConfig) -> IngestConfig:
+    """The settings with the face finder that is to be used in place of "auto".
+
+    Fetches its file if that is wanted and needed, here and not in every worker.
+    """
+    name = open_finder(config.faces).name.split("-")[0]
+    faces = config.faces.model_copy(update={"finder": name, "fetch": False})
+    return config.model_copy(update={"faces": faces})
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """What an ingest would do, as far as names, sizes and times tell."""
+
+    known: int
+    new: int
+    again: int
+    unreadable: int
+    bytes: int
+
+    def lines(self) -> list[tuple[int, str]]:
+        """(count, what) for people, without what does not occur."""
+        said = [
+            (self.new, "new, to be judged"),
+            (self.again, "changed, or judged with other settings: to be judged again"),
+            (self.known, "known already"),
+            (self.unreadable, "can't be read"),
+        ]
+        return [(count, what) for count, what in said if count]
+
+
+def foretell(
+    found: Iterable[Found],
+    *,
+    workspace: Workspace,
+    config: IngestConfig,
+    known: Mapping[str, Photo],
+) -> Foretold:
+    """What `ingest_found` would do; reads no file and writes nothing."""
+    config = settle_finder(config)
+    run = _Run(workspace, config, known, LocalEngine(config, workspace.media, {}))
+    run.trust_times()
+    paths = {p.path for p in known.values()}
+    count: Counter[str] = Counter()
+    size = 0
+    try:
+        for item in found:
+            stamp = _stamp(item)
+            if item.problem or stamp is None:
+                count["unreadable"] += 1
+                continue
+            name = name_of(item)
+            standing = run.by_stamp.get((name, *stamp))
+            if standing is not None and standing.ingest_key == run.key_of(item):
+                count["known"] += 1
+                continue
+            count["again" if name in paths else "new"] += 1
+            size += stamp[0]
+    finally:
+        run.engine.close()
+    return Foretold(count["known"], count["new"], count["again"], count["unreadable"], size)
 
 
 class _Run:
-    """The state of one ingest: decoders, the face finder, and the rows so far."""
+    """The state of one ingest: the engine, and the rows so far."""
 
     def __init__(
-        self, workspace: Workspace, config: IngestConfig, known: Mapping[str, Photo]
+        self, workspace: Workspace, config: IngestConfig, known: Mapping[str, Photo], engine: Engine
     ) -> None:
-        self.workspace, self.config = workspace, config
-        self.finder: NamedFinder = open_finder(config.faces)
-        self.settings = _settings_digest(config, self.finder.name)
-        self.known = dict(known)
-        self.rows: dict[str, Photo] = {}  # judged or seen in this run
-        self.claimed: set[str] = set()
-        kept = [p for p in known.values() if p.state == "kept" and p.perceptual_hash]
-        self.hashes = KeptHashes((p.photo_id, str(p.perceptual_hash)) for p in kept)
-        self.sandboxes = [Sandbox(config.decoder) for _ in range(config.decoder.processes)]
-        self.free: SimpleQueue[Sandbox] = SimpleQueue()
-        for sandbox in self.sandboxes:
-            self.free.put(sandbox)
-        self.pool = ThreadPoolExecutor(len(self.sandboxes), "decode")
+        self.workspace, self.config, self.known, self.engine = workspace, config, known, engine
+        self.settings = _settings_digest(config, open_finder(config.faces).name)
+        self.by_stamp: dict[tuple[str, int, int], Photo] = {}
+        self.rows: dict[str, Photo] = {}  # judged or changed in this run
 
-    def close(self) -> None:
-        """Stop the decoders."""
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        for sandbox in self.sandboxes:
-            sandbox.close()
-        self.pool.shutdown(wait=True)
+    def trust_times(self) -> None:
+        """Take a file of the same name, size and time of change as unchanged."""
+        self.by_stamp = {_place(p): p for p in self.known.values() if p.modified_ns}
 
     def begin(self, found: Found) -> _Pending:
-        """Hash the file and start decoding it, unless the hash says there is no need."""
+        """Give the file to the engine, unless its place and time say that nothing has changed."""
         if found.problem:
-            return _Pending(found, _unreadable(found.path, found.problem))
-        try:
-            photo_id, stamp = _hash_file(found.path)
-        except OSError as error:
-            why = error.strerror or "it can't be opened"
-            return _Pending(found, _unreadable(found.path, f"can't be read: {why}"))
-        if photo_id in self.claimed:
-            return _Pending(found, photo_id=photo_id)
-        self.claimed.add(photo_id)
-        key, standing = self._key(found.path), self.known.get(photo_id)
+            return _Pending(found, _unreadable(found, found.problem))
+        key, stamp = self.key_of(found), _stamp(found)
+        standing = self.by_stamp.get((name_of(found), *stamp)) if stamp is not None else None
         if standing is not None and standing.ingest_key == key:
-            return _Pending(found, photo_id=photo_id)
-        decoding = self.pool.submit(self._decode, found.path)
-        return _Pending(found, None, photo_id, key, stamp, decoding)
+            return _Pending(found, self._seen(found, standing.photo_id))
+        work: Future[Hashed] = Future()
+        self.engine.submit(found, key, work)
+        return _Pending(found, None, key, work)
 
     def finish(self, pending: _Pending) -> Ingested:
         """The row of a file that was begun."""
-        if pending.settled is not None:
-            return pending.settled
-        if pending.decoding is None:
-            return self._seen(pending)
-        path = pending.found.path
+        found = pending.found
+        if pending.settled is not None or pending.work is None:
+            return pending.settled or _unreadable(found, "was lost")
         try:
-            facts, decoded = pending.decoding.result()
-            photo, faces = self._judge(pending, facts, decoded)
+            hashed = pending.work.result()
         except UnreadablePhoto as error:
-            if error.reason == "unreadable":
-                return _unreadable(path, error.wrong)
-            photo, faces = _quarantined(self._blank(pending), error), ()
-        if _stamp(path) != pending.stamp:
-            return _unreadable(path, "it changed while it was read: run the command again")
-        self.rows[photo.photo_id] = photo
-        if photo.state == "kept" and photo.perceptual_hash:
-            self.hashes.add(photo.photo_id, photo.perceptual_hash)
-        return Ingested(readable_name(path), "new", photo, faces, _problem(photo))
+            return _unreadable(found, error.wrong)
+        if _stamp(found) != hashed.stamp:
+            return _unreadable(found, "it changed while it was read: run the command again")
+        if hashed.photo_id in self.rows:
+            return self._seen(found, hashed.photo_id)
+        owner = self.engine.claimed.get(hashed.photo_id)
+        taken = hashed.taken or (owner.result().taken if owner else None)
+        if taken is None:
+            return self._seen(found, hashed.photo_id)
+        return self._new(pending, hashed, taken)
 
-    def _decode(self, path: Path) -> tuple[Facts, DecodedPhoto | None]:
-        """Facts, and pixels if the header passes the first gate; runs in a thread."""
-        sandbox = self.free.get()
-        try:
-            facts = sandbox.look(path)
-            keep = gates.judge_long_side(facts.long_side, self.config.gates).keep
-            photo = sandbox.read(path) if keep else None
-        finally:
-            self.free.put(sandbox)
-        return (photo.facts if photo else facts), photo
-
-    def _judge(
-        self, pending: _Pending, facts: Facts, decoded: DecodedPhoto | None
-    ) -> tuple[Photo, tuple[Face, ...]]:
-        photo = _with_facts(self._blank(pending), facts)
-        verdicts = [gates.judge_long_side(facts.long_side, self.config.gates)]
-        if decoded is None:
-            return _decided(photo, verdicts), ()
-        judged = judge(
-            pending.photo_id,
-            decoded,
-            finder=self.finder,
-            config=self.config,
-            media=self.workspace.media,
+    def _new(self, pending: _Pending, hashed: Hashed, taken: Taken) -> Ingested:
+        name = name_of(pending.found)
+        standing = self.known.get(hashed.photo_id)
+        photo = replace(
+            taken.photo,
+            path=name,
+            size_bytes=hashed.stamp[0],
+            modified_ns=hashed.stamp[1],
+            ingest_key=pending.key,
         )
-        nearest = self.hashes.nearest(judged.perceptual_hash, other_than=pending.photo_id)
-        verdicts += [*judged.verdicts, gates.judge_near_duplicate(nearest, self.config.gates)]
-        photo = _decided(_with_judged(photo, judged), verdicts)
-        if nearest and "near_duplicate" in photo.reasons:
-            photo = replace(photo, near_duplicate_of=nearest[0])
-        return photo, judged.faces
+        photo = _owned(_after(photo, standing), self.config)[0]
+        self.rows[photo.photo_id] = photo
+        return Ingested(name, "new", photo, taken.faces, _problem(photo))
 
-    def _seen(self, pending: _Pending) -> Ingested:
+    def _seen(self, found: Found, photo_id: str) -> Ingested:
         """A file whose bytes have a row: known at this path, or one more copy."""
-        name = readable_name(pending.found.path)
-        standing = self.rows.get(pending.photo_id) or self.known.get(pending.photo_id)
+        name = name_of(found)
+        standing = self.rows.get(photo_id) or self.known.get(photo_id)
         if standing is None:  # its twin turned out to be unreadable a moment ago
-            return _unreadable(
-                pending.found.path, "it changed while it was read: run the command again"
-            )
+            return _unreadable(found, "it changed while it was read: run the command again")
         photo, problem = _owned(standing, self.config)
         if name == standing.path or name in standing.copies:
             status = "known"
-        elif not os.path.lexists(standing.path):  # the original was moved here
+        elif _is_gone(standing.path):  # the original was moved here
             status, photo = "known", replace(photo, path=name)
         else:
             status, photo = "copy", replace(photo, copies=tuple(sorted({*photo.copies, name})))
-        self.rows[photo.photo_id] = photo
-        return Ingested(name, status, photo, (), problem)
+        if photo.path == name and photo.modified_ns == 0:
+            stamp = _stamp(found)
+            photo = replace(photo, modified_ns=stamp[1] if stamp else 0)
+        if photo is not standing:
+            self.rows[photo.photo_id] = photo
+        return Ingested(name, status, photo, (), problem, changed=photo is not standing)
 
-    def _blank(self, pending: _Pending) -> Photo:
-        standing = self.known.get(pending.photo_id)
-        photo = Photo(
-            photo_id=pending.photo_id,
-            path=readable_name(pending.found.path),
-            copies=standing.copies if standing else (),
-            state="kept",
-            size_bytes=pending.stamp[0],
-            ingest_key=pending.key,
-            photographer=standing.photographer if standing else None,
-            licence=standing.licence if standing else None,
-            consent_id=standing.consent_id if standing else None,
-            subject_id=standing.subject_id if standing else None,
-        )
-        if standing and standing.path != photo.path and os.path.lexists(standing.path):
-            photo = replace(
-                photo, path=standing.path, copies=tuple(sorted({*photo.copies, photo.path}))
-            )
-        return _owned(photo, self.config)[0]
-
-    def _key(self, path: Path) -> str:
+    def key_of(self, found: Found) -> str:
         """Settings and sidecars: a new rating in Lightroom makes the photo worth another look."""
         digest = hashlib.sha256(self.settings.encode())
-        for sidecar in sidecars(path):
+        if found.url:
+            digest.update(found.sidecars_state.encode())
+            return digest.hexdigest()[:32]
+        for sidecar in sidecars(found.path):
             with contextlib.suppress(OSError):
                 digest.update(sidecar.read_bytes())
         return digest.hexdigest()[:32]
 
 
-def readable_name(path: Path) -> str:
-    """The path as text that a table can hold; bytes that are no UTF-8 become \\x escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _place(photo: Photo) -> tuple[str, int, int]:
+    return photo.path, photo.size_bytes, photo.modified_ns
 
 
 def _settings_digest(config: IngestConfig, finder: str) -> str:
-    told = config.model_dump(mode="json", exclude={*_OWNERS, "decoder"})
-    told |= {"finder": finder, "code": CODE_VERSION, "most_pixels": config.decoder.most_pixels}
+    told = config.model_dump(mode="json", exclude={*_OWNERS, *_ELSEWHERE})
+    told["faces"].pop("fetch")
+    for name in _SETTLED_LATER:
+        told["gates"].pop(name)
+    told |= {
+        "finder": finder,
+        "code": CODE_VERSION,
+        "most_pixels": config.decoder.most_pixels,
+        "raw_preview": config.decoder.raw_preview,
+    }
     return json.dumps(told, sort_keys=True)
 
 
-def _hash_file(path: Path) -> tuple[str, tuple[int, int]]:
-    """(SHA-256, stamp) of an ordinary file; never blocks on a pipe that took its place."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as opened:
-        facts = os.fstat(opened.fileno())
-        return hashlib.file_digest(opened, "sha256").hexdigest(), (facts.st_size, facts.st_mtime_ns)
+def _unreadable(found: Found, problem: str) -> Ingested:
+    return Ingested(name_of(found), "unreadable", problem=problem)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        facts = path.stat()
-    except OSError:
-        return (-1, -1)
-    return facts.st_size, facts.st_mtime_ns
+def _stamp(found: Found) -> Stamp | None:
+    return found.stamp if found.url else stamp_of(found.path)
 
 
-def _unreadable(path: Path, problem: str) -> Ingested:
-    return Ingested(readable_name(path), "unreadable", problem=problem)
+def _is_gone(path: str) -> bool:
+    return "://" not in path and not os.path.lexists(path)
 
 
-def _quarantined(photo: Photo, error: UnreadablePhoto) -> Photo:
-    verdict = Verdict(gate="decode", keep=False, reason=str(error))
-    return replace(photo, state="quarantined", reasons=(error.reason,), verdicts=(verdict,))
-
-
-def _with_facts(photo: Photo, facts: Facts) -> Photo:
-    return replace(
+def _after(photo: Photo, standing: Photo | None) -> Photo:
+    """The new row with what an earlier one holds and a worker can't know."""
+    if standing is None:
+        return photo
+    photo = replace(
         photo,
-        format=facts.format,
-        width=facts.width,
-        height=facts.height,
-        bit_depth=facts.bit_depth,
-        orientation=facts.orientation,
-        colour_profile=facts.colour_profile,
-        capture=facts.capture,
-        xmp_rating=facts.xmp_rating,
-        xmp_label=facts.xmp_label,
+        copies=standing.copies,
+        embedding=standing.embedding,
+        embedder=standing.embedder,
+        suggestions=standing.suggestions,
+        **{name: getattr(standing, name) for name in _OWNERS},
     )
-
-
-def _with_judged(photo: Photo, judged: Judged) -> Photo:
-    return replace(
-        photo,
-        perceptual_hash=judged.perceptual_hash,
-        proxy_path=judged.proxy_path,
-        proxy_width=judged.proxy_width,
-        proxy_height=judged.proxy_height,
-    )
-
-
-def _decided(photo: Photo, verdicts: list[Verdict]) -> Photo:
-    failed = tuple(v.gate for v in verdicts if not v.keep)
-    state = "set_aside" if failed else "kept"
-    return replace(photo, state=state, reasons=failed, verdicts=tuple(verdicts))
+    if standing.path != photo.path and not _is_gone(standing.path):
+        both = tuple(sorted({*photo.copies, photo.path} - {standing.path}))
+        photo = replace(photo, path=standing.path, copies=both)
+    return photo
 
 
 def _owned(photo: Photo, config: IngestConfig) -> tuple[Photo, str]:

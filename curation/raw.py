@@ -6,10 +6,11 @@ brightening, sRGB primaries and transfer curve, 16 bit, LibRaw's default demosai
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,27 @@ import tifffile
 from PIL import Image
 
 from curation import metadata
-from curation.decode import DecodedPhoto
-from curation.facts import Facts, read_judgement
+from curation.decode import DecodedPhoto, upright
+from curation.facts import Facts, read_judgement, rgb_profile
+from curation.jpeg import decode_jpeg
 from data_manifests.errors import UnreadablePhoto
 from data_manifests.records import Capture
 
-__all__ = ["read_raw", "read_raw_facts"]
+__all__ = ["OpenedRaw", "open_raw", "read_preview", "read_raw", "read_raw_facts"]
 
 PROFILE = "sRGB (developed from RAW)"
+DEVELOPMENT = (
+    f"LibRaw {'.'.join(map(str, rawpy.libraw_version))}, AHD, camera white balance,"
+    " no auto brightness, sRGB, 16 bit, gamma 2.4/12.92"
+)
+_SETTINGS: dict[str, Any] = {
+    "use_camera_wb": True,
+    "no_auto_bright": True,
+    "output_bps": 16,
+    "output_color": rawpy.ColorSpace.sRGB,
+    "gamma": (2.4, 12.92),
+}
+_ORIENTATION = 274
 MOST_EQUAL_SHARE = 0.5  # good files measured at most 0.034, files without pixels at least 0.998
 _TURNS = {0: 1, 3: 3, 5: 8, 6: 6}  # LibRaw's flip to EXIF orientation
 _XMP_TAG = 700
@@ -34,48 +48,136 @@ _XMP_TAG = 700
 
 def read_raw_facts(path: Path, *, most_pixels: int) -> Facts:
     """The facts from the RAW's header; raises UnreadablePhoto."""
-    with _libraw(), rawpy.imread(str(path)) as opened:
+    with _libraw(path), rawpy.imread(str(path)) as opened:
         return _facts(opened, path, most_pixels)
 
 
-def read_raw(path: Path, *, most_pixels: int) -> DecodedPhoto:
-    """The developed photo, upright; raises UnreadablePhoto."""
+def read_raw(path: Path, *, most_pixels: int, preview: bool = False) -> DecodedPhoto:
+    """The developed photo at full size, upright; raises UnreadablePhoto.
+
+    With `preview`, the JPEG that the camera embedded where the RAW's own data can't be developed.
+    """
     _check_strips(path)
-    with _libraw(), rawpy.imread(str(path)) as opened:
-        facts = _facts(opened, path, most_pixels)
-        _check_samples(opened)
-        pixels_HWC = opened.postprocess(
-            use_camera_wb=True,
-            no_auto_bright=True,
-            output_bps=16,
-            output_color=rawpy.ColorSpace.sRGB,
-            gamma=(2.4, 12.92),
-        )
+    try:
+        with open_raw(path, most_pixels=most_pixels) as opened:
+            return opened.develop()
+    except UnreadablePhoto as error:
+        if preview and error.reason in ("raw_unsupported", "raw_unsupported_compression"):
+            return read_preview(path, most_pixels=most_pixels)
+        raise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedRaw:
+    """A RAW file whose sensor data is unpacked once and may be developed twice."""
+
+    handle: Any
+    facts: Facts
+
+    def develop(self, *, half: bool = False) -> DecodedPhoto:
+        """16-bit sRGB; `half` takes a seventh of the time: each 2 x 2 of the sensor is one pixel.
+
+        `facts.width` and `height` are those of the full picture in both cases.
+        """
+        pixels_HWC = self.handle.postprocess(half_size=half, **_SETTINGS)
         height, width = pixels_HWC.shape[:2]
-        depth = int(opened.white_level or 0).bit_length() or 16
-    return DecodedPhoto(pixels_HWC, replace(facts, width=width, height=height, bit_depth=depth))
+        depth = int(self.handle.white_level or 0).bit_length() or 16
+        size = {} if half else {"width": width, "height": height}
+        return DecodedPhoto(pixels_HWC, replace(self.facts, bit_depth=depth, **size))
 
 
 @contextmanager
-def _libraw() -> Iterator[None]:
+def open_raw(path: Path, *, most_pixels: int) -> Iterator[OpenedRaw]:
+    """The RAW with its sensor data checked; raises UnreadablePhoto."""
+    _check_strips(path)
+    with _libraw(path), rawpy.imread(str(path)) as handle:
+        facts = _facts(handle, path, most_pixels)
+        _check_samples(handle)
+        yield OpenedRaw(handle, facts)
+
+
+def read_preview(path: Path, *, most_pixels: int) -> DecodedPhoto:
+    """The largest JPEG that the camera embedded, upright; raises UnreadablePhoto."""
+    with _libraw(path), rawpy.imread(str(path)) as handle:
+        found = handle.extract_thumb()
+        flip = _TURNS.get(handle.sizes.flip, 1)
+    if found.format != rawpy.ThumbFormat.JPEG:
+        raise UnreadablePhoto("raw_no_preview", "The RAW holds no JPEG preview.")
+    with Image.open(io.BytesIO(found.data), formats=["JPEG"]) as picture:
+        if picture.width * picture.height > most_pixels:
+            raise UnreadablePhoto("too_many_pixels", "Its preview is larger than is allowed.")
+        own = int(picture.getexif().get(_ORIENTATION, 0))
+        icc = rgb_profile(picture.info.get("icc_profile"))
+        pixels_HWC, _ = decode_jpeg(found.data, picture)
+    # Some makers turn the preview and some leave it: its own tag is right where there is one.
+    landscape = pixels_HWC.shape[1] >= pixels_HWC.shape[0]
+    turn = own or (flip if landscape else 1)
+    turned = upright(pixels_HWC, turn)
+    height, width = turned.shape[:2]
+    facts = Facts(
+        format="RAW",
+        width=width,
+        height=height,
+        bit_depth=8,
+        orientation=turn,
+        icc=icc,
+        colour_profile="of the embedded preview",
+        capture=_capture(path),
+        development="embedded preview: the RAW data could not be developed",
+    )
+    return DecodedPhoto(turned, facts)
+
+
+@contextmanager
+def _libraw(path: Path) -> Iterator[None]:
     """LibRaw's exceptions as reason codes, other readers' warnings about odd metadata silenced."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except rawpy.LibRawError as error:
-        raise _refused(error) from error
+        raise _refused(error, path) from error
 
 
-def _refused(error: Exception) -> UnreadablePhoto:
+def _refused(error: Exception, path: Path) -> UnreadablePhoto:
     text = error.args[0] if error.args else b""
     said = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    unsupported = isinstance(error, rawpy.LibRawFileUnsupportedError)
-    return UnreadablePhoto(
-        "raw_unsupported" if unsupported else "damaged",
-        f"LibRaw can't develop it: {said.strip() or type(error).__name__}.",
-        "Export it as TIFF from your RAW converter.",
+    unsupported = isinstance(
+        error, (rawpy.LibRawFileUnsupportedError, rawpy.LibRawRequestForNonexistentImageError)
     )
+    reason = "raw_unsupported" if unsupported else "damaged"
+    todo = "Export it as TIFF from your RAW converter."
+    preview = _preview_size(path)
+    if preview:
+        if _is_compressed(path):
+            reason = "raw_unsupported_compression"
+        todo = (
+            f"It holds a preview of {preview[0]} x {preview[1]} px: export a TIFF from your RAW"
+            " converter, or set [ingest.decoder] raw_preview = true to use the preview."
+        )
+    return UnreadablePhoto(
+        reason, f"LibRaw can't develop it: {said.strip() or type(error).__name__}.", todo
+    )
+
+
+def _preview_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of the embedded JPEG, none if there is none."""
+    try:
+        with rawpy.imread(str(path)) as handle:
+            found = handle.extract_thumb()
+        with Image.open(io.BytesIO(found.data), formats=["JPEG"]) as picture:
+            return picture.size
+    except Exception:  # it only words the advice
+        return None
+
+
+def _is_compressed(path: Path) -> bool:
+    """True if LibRaw knows the camera and stumbles over the data: a compression new to it."""
+    try:
+        with rawpy.imread(str(path)) as handle:
+            return bool(handle.sizes.raw_width)
+    except Exception:  # it does not know the file at all
+        return False
 
 
 def _facts(opened: Any, path: Path, most_pixels: int) -> Facts:
@@ -93,9 +195,14 @@ def _facts(opened: Any, path: Path, most_pixels: int) -> Facts:
         bit_depth=16,  # the sensor's own depth is known after unpacking only
         orientation=_TURNS.get(sizes.flip, 1),
         colour_profile=PROFILE,
+        development=DEVELOPMENT,
         capture=_capture(path),
         xmp_rating=said.rating,
         xmp_label=said.label,
+        xmp_pick=said.pick,
+        keywords=said.keywords,
+        rights=said.rights,
+        notes=said.notes,
     )
 
 

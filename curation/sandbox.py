@@ -1,7 +1,8 @@
-"""Decoding in a process that can be killed: a crash, a hang or a memory bomb costs one file.
+"""Work on strangers' files in a process that can be killed: a crash, a hang or a memory bomb costs
+one file.
 
 One child per Sandbox, kept for many files because starting one costs about half a second. Pixels
-come back as a memory file whose handle travels with the reply: nothing is copied or unpickled.
+and pictures come back as a memory file whose handle travels with the reply: nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from curation.config import DecoderConfig
+from curation.config import DecoderConfig, IngestConfig
 from curation.decode import DecodedPhoto, Pixels
 from curation.facts import Facts
-from curation.wire import facts_from_json, receive, send
+from curation.source import Stamp
+from curation.wire import from_json, receive, send
+from curation.worker import Blob, Taken
 from data_manifests.errors import ConfigError, UnreadablePhoto
+from data_manifests.media import media_name
+from data_manifests.records import Face, Photo, Verdict
 
 __all__ = ["Sandbox"]
 
@@ -39,6 +45,9 @@ _PASSED_ON = (
     "DYLD_LIBRARY_PATH",
     "SYSTEMROOT",
     "TMPDIR",
+    "HOME",
+    "XDG_CACHE_HOME",
+    "AUTHFACE_MODELS",
 )
 _OUT_OF_TIME = (signal.SIGXCPU, signal.SIGALRM)
 
@@ -46,8 +55,11 @@ _OUT_OF_TIME = (signal.SIGXCPU, signal.SIGALRM)
 class Sandbox:
     """One decoding process, started when first needed, replaced when it dies or has grown old."""
 
-    def __init__(self, config: DecoderConfig | None = None) -> None:
-        self.config = config or DecoderConfig()
+    def __init__(
+        self, config: DecoderConfig | None = None, *, ingest: IngestConfig | None = None
+    ) -> None:
+        self.ingest = ingest or IngestConfig(decoder=config or DecoderConfig())
+        self.config = self.ingest.decoder
         self._child: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._files = 0
@@ -57,7 +69,7 @@ class Sandbox:
         answer, handle = self._ask("look", path)
         if handle is not None:
             os.close(handle)
-        return facts_from_json(answer["facts"])
+        return from_json(Facts, answer["facts"])
 
     def read(self, path: Path) -> DecodedPhoto:
         """The decoded photo, its pixels read-only; raises UnreadablePhoto."""
@@ -65,8 +77,31 @@ class Sandbox:
         if handle is None:
             raise UnreadablePhoto("decoder_crash", "The decoder sent no pixels.")
         try:
-            facts = facts_from_json(answer["facts"])
+            facts = from_json(Facts, answer["facts"])
             return DecodedPhoto(self._pixels(facts, handle, deep=answer["deep"] is True), facts)
+        finally:
+            os.close(handle)
+
+    def take(self, path: Path, wanted: Callable[[str, Stamp], bool]) -> Taken | None:
+        """Hash the file and, if `wanted` says so of (photo_id, stamp), judge it; else none.
+
+        Raises UnreadablePhoto with the reason "unreadable" if the file can't be opened; one that
+        breaks the child is a Taken in quarantine.
+        """
+        hashed, _ = self._ask("take", path)
+        photo_id, stamp = str(hashed["photo_id"]), (int(hashed["size"]), int(hashed["changed"]))
+        go = wanted(photo_id, stamp)
+        try:
+            answer, handle = self._exchange({"go": go})
+        except UnreadablePhoto as error:
+            return Taken(_broken(photo_id, stamp, error)) if go else None
+        if handle is None:
+            return None
+        try:
+            return _taken(answer, _whole(handle))
+        except (KeyError, TypeError, ValueError) as error:
+            wrong = UnreadablePhoto("decoder_crash", f"The worker's answer makes no sense: {error}")
+            return Taken(_broken(photo_id, stamp, wrong))
         finally:
             os.close(handle)
 
@@ -90,43 +125,48 @@ class Sandbox:
         self.close()
 
     def _ask(self, what: str, path: Path) -> tuple[dict[str, Any], int | None]:
-        channel = self._ready()
+        self._ready()
+        return self._exchange({"do": what, "path": str(path)})
+
+    def _exchange(self, message: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+        channel = self._channel
+        if channel is None:
+            raise self._post_mortem()
         try:
             channel.settimeout(self.config.timeout_s)
-            send(channel, {"do": what, "path": str(path), "most_pixels": self.config.most_pixels})
+            send(channel, message)
             answer, handle = receive(channel)
         except TimeoutError as error:
             self.close()
             raise self._out_of_time() from error
         except (OSError, EOFError, ValueError) as error:
             raise self._post_mortem() from error
+        if "stop" in answer:
+            raise ConfigError(str(answer["stop"]))
         if "reason" in answer:
             raise UnreadablePhoto(str(answer["reason"]), str(answer["wrong"]), str(answer["todo"]))
         return answer, handle
 
-    def _ready(self) -> socket.socket:
+    def _ready(self) -> None:
         if self._files >= self.config.files_per_process:
             self.close()
-        channel = self._channel
-        if channel is None or self._child is None or self._child.poll() is not None:
+        if self._channel is None or self._child is None or self._child.poll() is not None:
             self.close()
-            channel = self._start()
+            self._start()
         self._files += 1
-        return channel
 
-    def _start(self) -> socket.socket:
+    def _start(self) -> None:
         ours, theirs = socket.socketpair()
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         here = str(Path(__file__).resolve().parent.parent)
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        config = self.config
         self._child = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
                 "curation.child",
                 str(theirs.fileno()),
-                config.model_dump_json(),
+                self.ingest.model_dump_json(),
             ],
             env={**kept, **threads, "PYTHONPATH": os.pathsep.join([here, *filter(None, sys.path)])},
             pass_fds=[theirs.fileno()],
@@ -143,10 +183,9 @@ class Sandbox:
         except (OSError, EOFError, ValueError) as error:
             self.close()
             raise ConfigError(
-                "The decoding process does not start.",
+                "The worker process does not start.",
                 "Raise [ingest.decoder] memory_mb, and run `authface doctor`.",
             ) from error
-        return ours
 
     def _pixels(self, facts: Facts, handle: int, *, deep: bool) -> Pixels:
         kind: Any = np.uint16 if deep else np.uint8
@@ -189,6 +228,37 @@ class Sandbox:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def _broken(photo_id: str, stamp: Stamp, error: UnreadablePhoto) -> Photo:
+    verdict = Verdict(gate="decode", keep=False, reason=str(error))
+    return Photo(
+        photo_id=photo_id,
+        path="",
+        state="quarantined",
+        reasons=(error.reason,),
+        size_bytes=stamp[0],
+        verdicts=(verdict,),
+    )
+
+
+def _taken(answer: dict[str, Any], data: bytes) -> Taken:
+    blobs, start = [], 0
+    for said in answer["blobs"]:
+        end = start + int(said["size"])
+        part = data[start:end]
+        path, _ = media_name(str(said["kind"]), part, str(said["suffix"]))
+        if path != said["path"]:
+            raise ValueError("a picture is not what its name says")
+        blobs.append(Blob(str(said["kind"]), str(said["suffix"]), path, part))
+        start = end
+    photo = from_json(Photo, answer["photo"])
+    return Taken(photo, tuple(from_json(Face, f) for f in answer["faces"]), tuple(blobs))
+
+
+def _whole(handle: int) -> bytes:
+    size = os.fstat(handle).st_size
+    return os.pread(handle, size, 0) if size else b""
 
 
 def _seal(handle: int) -> None:

@@ -16,10 +16,18 @@ __all__ = ["Found", "find_photos"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to ingest, or something that can't be entered and why."""
+    """A file to ingest, or something that can't be entered and why.
+
+    On an object store it has a `url`, the addresses of its sidecars and a text that changes
+    when they do, and the size and time of change that the listing gave; `path` is only its name.
+    """
 
     path: Path
     problem: str = ""
+    url: str = ""
+    stamp: tuple[int, int] | None = None
+    sidecars: tuple[str, ...] = ()
+    sidecars_state: str = ""
 
 
 def find_photos(sources: Iterable[Path]) -> Iterator[Found]:

@@ -1,4 +1,8 @@
-"""What parent and child say to each other: length-prefixed JSON, and one open file with it."""
+"""What parent and child say to each other: length-prefixed JSON, and one open file with it.
+
+Records travel as JSON and never as pickles: a decoder that a hostile file took over must not be
+able to run code in the parent.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,19 @@ import base64
 import json
 import os
 import socket
+import types
+import typing
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
-from curation.facts import Facts
-from data_manifests.records import Capture
+__all__ = ["from_json", "receive", "send", "to_json"]
 
-__all__ = ["facts_from_json", "facts_to_json", "receive", "send"]
+LONGEST = 64_000_000  # bytes; the largest part is an ICC profile
 
-LONGEST = 32_000_000  # bytes; the largest part is an ICC profile
+Record = TypeVar("Record")
 
 
 def send(channel: socket.socket, message: Mapping[str, Any], handle: int | None = None) -> None:
@@ -47,28 +53,53 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
     return message, handle
 
 
-def facts_to_json(facts: Facts) -> dict[str, Any]:
-    """Facts as plain JSON values."""
-    values = asdict(facts)
-    values["icc"] = base64.b64encode(facts.icc).decode() if facts.icc else None
-    if facts.capture and facts.capture.taken_at:
-        values["capture"]["taken_at"] = facts.capture.taken_at.isoformat()
-    return values
+def to_json(value: Any) -> Any:
+    """A record, or anything inside one, as plain JSON values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple | list):
+        return [to_json(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value
 
 
-def facts_from_json(values: Mapping[str, Any]) -> Facts:
-    """Facts from plain JSON values."""
-    capture = dict(values["capture"]) if values["capture"] else None
-    if capture and capture["taken_at"]:
-        capture["taken_at"] = datetime.fromisoformat(capture["taken_at"])
-    return Facts(
-        **{
-            **values,
-            "icc": base64.b64decode(values["icc"]) if values["icc"] else None,
-            "capture": Capture(**capture) if capture else None,
-            "notes": tuple(values["notes"]),
-        }
-    )
+def from_json(noun: type[Record], values: Mapping[str, Any]) -> Record:
+    """The record; raises TypeError or ValueError where the values are not those of the noun."""
+    hints = _hints(typing.cast(Any, noun))
+    return noun(**{name: _value(hints[name], value) for name, value in values.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(hint, types.UnionType):
+        (hint,) = [a for a in typing.get_args(hint) if a is not type(None)]
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        return tuple(_value(item, v) for v in value)
+    if is_dataclass(hint):
+        return from_json(typing.cast(type, hint), value)
+    return _plain(hint, value)
+
+
+def _plain(hint: Any, value: Any) -> Any:
+    if hint is datetime:
+        return datetime.fromisoformat(value)
+    if hint is bytes:
+        return base64.b64decode(value)
+    if hint is float and isinstance(value, int):
+        return float(value)
+    if not isinstance(value, hint):
+        raise TypeError(f"{value!r} is no {hint.__name__}")
+    return value
+
+
+@cache
+def _hints(noun: Any) -> dict[str, Any]:
+    return typing.get_type_hints(noun)
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes:

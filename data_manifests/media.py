@@ -7,12 +7,13 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.errors import StorageError
 
-__all__ = ["Workspace", "write_atomic", "write_media"]
+__all__ = ["Workspace", "media_name", "write_atomic", "write_media", "write_pieces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +53,40 @@ def write_media(media: Path, kind: str, data: bytes, suffix: str) -> tuple[str, 
 
     (relative path, SHA-256).
     """
-    sha256 = hashlib.sha256(data).hexdigest()
-    relative = Path(kind) / sha256[:2] / f"{sha256}{suffix}"
+    relative, sha256 = media_name(kind, data, suffix)
     target = media / relative
     # The name is the content's hash and files appear whole, so one of the right size is the right
     # one.
     if not (target.exists() and target.stat().st_size == len(data)):
         write_atomic(target, data)
-    return relative.as_posix(), sha256
+    return relative, sha256
+
+
+def media_name(kind: str, data: bytes, suffix: str) -> tuple[str, str]:
+    """(path relative to media/, SHA-256) that these bytes go by."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    return f"{kind}/{sha256[:2]}/{sha256}{suffix}", sha256
 
 
 def write_atomic(target: Path, data: bytes) -> None:
     """Write a file so that it is seen whole or not at all, even across a power cut."""
+    write_pieces(target, (data,))
+
+
+def write_pieces(target: Path, pieces: Iterable[bytes]) -> int:
+    """As `write_atomic`, from pieces that need not fit in memory together; gives the size."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
         try:
             with os.fdopen(handle, "wb") as part:
-                part.write(data)
+                size = sum(part.write(piece) for piece in pieces)
                 part.flush()
                 os.fsync(part.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(target)
             _sync_folder(target.parent)
+            return size
         except BaseException:
             with contextlib.suppress(OSError):
                 Path(name).unlink(missing_ok=True)

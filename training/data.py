@@ -6,7 +6,6 @@ Reads files below media/; nothing else here touches the disk.
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from curation.colour import to_eight_bits
+from curation.lossless import decode_lossless
 from data_manifests.errors import InputError
 from data_manifests.records import Box, Sample
 from training.regions import face_mask
@@ -119,4 +120,4 @@ def _open_crop(sample: Sample, media: Path) -> Image.Image:
             f"The crop {path} of sample {sample.sample_id} was changed after the table was made.",
             todo,
         )
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    return Image.fromarray(to_eight_bits(decode_lossless(data, path.suffix)))

@@ -1,0 +1,96 @@
+"""Pictures of more than 8 bits at their full depth: PNG and TIFF by libvips, HEIC and AVIF too.
+
+Pillow reads 16-bit RGB as 8-bit without a word, so these go another way.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_manifests.errors import UnreadablePhoto
+
+__all__ = ["avif_depth", "open_vips", "read_deep", "read_deep_heif"]
+
+Deep = NDArray[np.uint16]
+
+_ORDER = {"rgb16": (0, 1, 2), "grey16": (0, 0, 0)}
+
+
+def open_vips() -> Any:
+    """libvips with one thread, and only the loaders that it calls fit for strangers' files."""
+    os.environ.setdefault("VIPS_CONCURRENCY", "1")
+    import pyvips
+
+    pyvips.block_untrusted_set(True)
+    pyvips.cache_set_max(0)  # files are read once, so a cache would only hold memory
+    return pyvips
+
+
+def read_deep(path: Path, kind: str, data: bytes | None, size: tuple[int, int]) -> Deep:
+    """16-bit RGB pixels HWC of a PNG or TIFF of `size` (width, height); raises UnreadablePhoto."""
+    vips = open_vips()
+    options = {"access": "sequential", "fail_on": "error"}
+    try:
+        picture = (
+            vips.Image.new_from_buffer(data, "", **options)
+            if data is not None
+            else vips.Image.new_from_file(str(path), **options)
+        )
+        order = _ORDER.get(picture.interpretation)
+        if picture.format != "ushort" or order is None or (picture.width, picture.height) != size:
+            raise _unsupported()
+        pixels_HWC: Any = picture.numpy()
+    except vips.Error as error:
+        said = str(error).strip().splitlines()
+        what = said[-1].strip() if said else "libvips gives no reason"
+        raise UnreadablePhoto("damaged", f"The {kind} can't be decoded: {what}.") from error
+    return np.ascontiguousarray(pixels_HWC.reshape(*size[::-1], -1)[..., list(order)])
+
+
+def read_deep_heif(path: Path, kind: str, data: bytes | None) -> Deep:
+    """16-bit RGB pixels HWC, upright, of a HEIC or AVIF of 10 or 12 bits."""
+    data = path.read_bytes() if data is None else data
+    return _read_avif(data) if kind == "AVIF" else _read_heic(data)
+
+
+def avif_depth(data: bytes) -> int:
+    """Bits per channel of an AVIF, from its pixi property. Source: ISO/IEC 23008-12, 6.5.6."""
+    at = data[:65536].find(b"pixi")
+    return data[at + 9] if 0 <= at < len(data) - 9 else 8
+
+
+def _read_heic(data: bytes) -> Deep:
+    import pillow_heif
+
+    opened = pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
+    pixels: Any = np.asarray(opened)
+    if pixels.dtype != np.uint16:
+        raise _unsupported()
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def _read_avif(data: bytes) -> Deep:
+    import imagecodecs
+
+    pixels: Any = imagecodecs.avif_decode(data, numthreads=1)
+    if pixels.dtype != np.uint16:
+        raise _unsupported()
+    depth = avif_depth(data)
+    wide = pixels.astype(np.uint32)
+    # 1023 becomes 65535: full scale stays full scale.
+    stretched = (wide * 65535 + (1 << (depth - 1))) // ((1 << depth) - 1)
+    colour = stretched if stretched.ndim == 3 else np.repeat(stretched[..., None], 3, axis=2)
+    return np.ascontiguousarray(colour[..., :3].astype(np.uint16))
+
+
+def _unsupported() -> UnreadablePhoto:
+    return UnreadablePhoto(
+        "unsupported_pixels",
+        "This kind of picture can't be read at its full depth.",
+        "Save it as TIFF with 16 bits and 3 channels, uncompressed, LZW or ZIP.",
+    )
