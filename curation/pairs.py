@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["near_pairs"]
+__all__ = ["first_pairs", "near_pairs"]
 
 Words = NDArray[np.uint64]  # N x words of 64 bits
 Index = NDArray[np.int64]
@@ -21,27 +21,49 @@ Index = NDArray[np.int64]
 _PIECE = 16  # bits
 _VALUES = 1 << _PIECE
 _BLOCK = 1 << 20  # pairs compared at once: about 40 MB
+_BUDGET = 1 << 25  # comparisons of one call: bounds time and memory where thousands are alike
+_FEW = 2_000  # so many are compared with each other sooner than looked up
 _MOST_TURNED = 3  # bits in a piece; with 4 there are 2,517 pieces to look up for each one
 
 
 def near_pairs(words: Words, bits: int) -> tuple[Index, Index, Index]:
     """Every pair i < j with at most `bits` differing bits, as (i, j, differing bits), sorted.
 
-    Fold equal hashes first: n of them make n * (n - 1) / 2 pairs. Where the hashes share so many
-    pieces that looking them up would cost more than comparing all, all are compared, in blocks.
+    Fold equal hashes first: n of them make n * (n - 1) / 2 pairs.
+    """
+    found: list[Index] = [np.empty((3, 0), np.int64)]
+    start = 0
+    while start < len(words) - 1:
+        rows, left, right, apart = first_pairs(words[start:], bits)
+        found.append(np.stack([left + start, right + start, apart]))
+        start += rows
+    left, right, apart = np.concatenate(found, axis=1)
+    return left, right, apart
+
+
+def first_pairs(
+    words: Words, bits: int, *, budget: int = _BUDGET
+) -> tuple[int, Index, Index, Index]:
+    """(rows, i, j, differing bits): every near pair i < j of the first `rows` hashes with all.
+
+    As many rows as about `budget` comparisons allow, one at least. Whoever drops what is like the
+    first rows before going on never pays for all pairs of a thousand copies.
     """
     words = np.ascontiguousarray(words, np.uint64)
+    rows = min(max(budget // max(len(words), 1), 1), len(words))
     pieces = words.view(np.uint16)
-    turned = bits // pieces.shape[1]
-    masks = _masks(turned) if turned <= _MOST_TURNED else None
-    if masks is None or _cost(pieces, masks) > len(words) ** 2 / 4:
-        found = list(_compare_all(words, bits))
-    else:
-        found = list(_look_up(words, pieces, masks, bits))
+    turned = bits // pieces.shape[1] if len(words) else 0
+    found = _compare(words, rows, bits)
+    if turned <= _MOST_TURNED and len(words) > _FEW:
+        masks = _masks(turned)
+        spent = np.cumsum(_costs(pieces, masks))
+        affordable = max(int(np.searchsorted(spent, budget, "right")), 1)
+        if affordable > rows:  # less work for each row than comparing it with all
+            rows, found = affordable, _look_up(words, affordable, masks, bits)
     none = np.empty((3, 0), np.int64)
     left, right, apart = np.concatenate([none, *found], axis=1)
     order = np.lexsort((right, left))
-    return left[order], right[order], apart[order]
+    return rows, left[order], right[order], apart[order]
 
 
 def _masks(turned: int) -> list[int]:
@@ -50,64 +72,54 @@ def _masks(turned: int) -> list[int]:
     return [sum(1 << place for place in chosen) for chosen in places]
 
 
-def _cost(pieces: NDArray[np.uint16], masks: list[int]) -> float:
-    """How many pairs a look-up would compare, and what it costs to look them up."""
+def _costs(pieces: NDArray[np.uint16], masks: list[int]) -> NDArray[np.float64]:
+    """How many hashes each one would be compared with by looking up."""
     values = np.arange(_VALUES)
-    total = float(len(masks) * pieces.shape[1] * (len(pieces) + 5_000))
+    costs = np.zeros(len(pieces))
     for column in pieces.T:
-        count = np.bincount(column, minlength=_VALUES).astype(np.float64)
-        there = np.flatnonzero(count)
-        total += sum(float(count[there] @ count[values[there] ^ mask]) for mask in masks) / 2
-    return total
+        count = np.bincount(column, minlength=_VALUES)
+        around = np.zeros(_VALUES, np.int64)
+        for mask in masks:
+            around += count[values ^ mask]
+        costs += around[column]
+    return costs
 
 
-def _look_up(
-    words: Words, pieces: NDArray[np.uint16], masks: list[int], bits: int
-) -> Iterator[Index]:
-    turned = int(masks[-1]).bit_count()
+def _look_up(words: Words, rows: int, masks: list[int], bits: int) -> Iterator[Index]:
+    pieces, turned = words.view(np.uint16), masks[-1].bit_count()
     for place in range(pieces.shape[1]):
         order = np.argsort(pieces[:, place], kind="stable")
-        keys = pieces[order, place].astype(np.int64)
-        ends = np.cumsum(np.bincount(keys, minlength=_VALUES))
-        starts = ends - np.diff(ends, prepend=0)
-        sorted_words = words[order]
+        count = np.bincount(pieces[:, place], minlength=_VALUES)
+        starts = np.cumsum(count) - count
+        asked = pieces[:rows, place].astype(np.int64)
         for mask in masks:
-            low, high = _partners(keys, starts, ends, mask)
-            for block in _blocks(low, high):
-                left, right, apart = _close(sorted_words, *block, bits)
-                i, j = order[left], order[right]
+            others = asked ^ mask
+            for left, position in _blocks(starts[others], count[others]):
+                i, j, apart = _close(words, left, order[position], bits)
                 new = _is_first(pieces[i] ^ pieces[j], place, turned)
-                i, j = i[new], j[new]
-                yield np.stack([np.minimum(i, j), np.maximum(i, j), apart[new]])
+                yield np.stack([i[new], j[new], apart[new]])
 
 
-def _partners(keys: Index, starts: Index, ends: Index, mask: int) -> tuple[Index, Index]:
-    """For each sorted position the range of positions to compare it with; each pair once."""
-    if mask == 0:
-        return np.arange(1, len(keys) + 1), ends[keys]
-    others = keys ^ mask
-    low = starts[others]
-    return low, np.where(keys < others, ends[others], low)
-
-
-def _blocks(low: Index, high: Index) -> Iterator[tuple[Index, Index]]:
-    """The pairs (position, partner) of all ranges, about _BLOCK at a time."""
-    busy = np.flatnonzero(high > low)
-    counts = (high - low)[busy]
+def _blocks(starts: Index, counts: Index) -> Iterator[tuple[Index, Index]]:
+    """The pairs (row, position) of all ranges, about _BLOCK at a time."""
+    busy = np.flatnonzero(counts)
+    starts, counts = starts[busy], counts[busy]
     before = np.concatenate([[0], np.cumsum(counts)])
     first = 0
     while first < len(busy):
         last = int(np.searchsorted(before, before[first] + _BLOCK, "right")) - 1
         last = max(last, first + 1)
         several = counts[first:last]
-        left = np.repeat(busy[first:last], several)
-        steps = np.arange(len(left)) - np.repeat(before[first:last] - before[first], several)
-        yield left, np.repeat(low[busy[first:last]], several) + steps
+        rows = np.repeat(busy[first:last], several)
+        steps = np.arange(len(rows)) - np.repeat(before[first:last] - before[first], several)
+        yield rows, np.repeat(starts[first:last], several) + steps
         first = last
 
 
 def _close(words: Words, left: Index, right: Index, bits: int) -> tuple[Index, Index, Index]:
-    """The pairs within `bits`; word by word, so that most are given up after the first."""
+    """The pairs left < right within `bits`; word by word, as most are given up after the first."""
+    near = left < right
+    left, right = left[near], right[near]
     apart = np.zeros(len(left), np.int64)
     for word in range(words.shape[1]):
         column = words[:, word]
@@ -123,14 +135,11 @@ def _is_first(differ: NDArray[np.uint16], place: int, turned: int) -> NDArray[np
     return np.logical_not(earlier.any(axis=1))
 
 
-def _compare_all(words: Words, bits: int) -> Iterator[Index]:
-    """The same by comparing all pairs, with bounded memory."""
-    count = len(words)
-    rows = max(_BLOCK // max(count, 1), 1)
-    for top in range(0, count, rows):
-        block, rest = words[top : top + rows], words[top:]
+def _compare(words: Words, rows: int, bits: int) -> Iterator[Index]:
+    """The same by comparing the first rows with all."""
+    step = max(_BLOCK // max(len(words), 1), 1)
+    for top in range(0, rows, step):
+        block, rest = words[top : min(top + step, rows)], words[top:]
         near = np.bitwise_count(block[:, None, 0] ^ rest[None, :, 0]) <= bits
         left, right = np.nonzero(near)
-        later = right > left
-        left, right, apart = _close(words, left[later] + top, right[later] + top, bits)
-        yield np.stack([left, right, apart])
+        yield np.stack(_close(words, left + top, right + top, bits))

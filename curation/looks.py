@@ -1,0 +1,151 @@
+"""How like photos are: one compared with many by hash, colours or embedding, and grouped by it.
+
+A group is what is like its best member. Likeness is not passed on from member to member, so a long
+series that drifts ends in several groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.duplicates import LUMA_CELLS, hash_words, low_words
+from curation.pairs import first_pairs
+from data_manifests.records import Photo
+
+__all__ = ["Looks", "Reach", "groups_within", "near_groups"]
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_GREY = 0.02  # length of the colour part of a descriptor: below it, the picture has no colour
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a like picture may be: differing bits of 256, and the cosine of its colours.
+
+    `likeness` is asked of equal hashes; towards `bits` it rises half the way to 1, because two
+    studio portraits of different people can agree in either, hardly in both. What can't be compared
+    but by hash is like within an eighth of the bits.
+    """
+
+    bits: int
+    likeness: float
+
+    @property
+    def low_bits(self) -> int:
+        """The same for the 64 lowest frequencies, by which candidates are found.
+
+        Versions of one picture measured at most 10 there, except those cropped at one side.
+        """
+        return max(min(self.bits, 10), self.bits // 8)
+
+
+class Looks:
+    """Hashes, descriptors and embeddings of photos side by side; every photo has a hash."""
+
+    def __init__(self, photos: Sequence[Photo]) -> None:
+        self.words = hash_words([str(p.perceptual_hash) for p in photos])
+        self._colours = _Vectors.of([p.descriptor for p in photos])
+        names = sorted({p.embedder for p in photos if p.embedder and p.embedding})
+        self._embedded = [
+            _Vectors.of([p.embedding if p.embedder == name else () for p in photos])
+            for name in names
+        ]
+        self._luma = self._colours.part(slice(0, LUMA_CELLS))
+        self._grey = self._colours.part(slice(LUMA_CELLS, None)).lengths < _GREY
+
+    def alike(self, one: int, others: Index, reach: Reach) -> tuple[Mask, Index]:
+        """(which of the others are like the one, their differing bits)."""
+        apart = np.bitwise_count(self.words[one] ^ self.words[others]).sum(axis=1, dtype=np.int64)
+        likeness = self._likeness(one, others)
+        asked = reach.likeness + (1 - reach.likeness) * apart / max(2 * reach.bits, 1)
+        alike = np.where(np.isnan(likeness), apart <= reach.bits // 8, likeness >= asked)
+        return alike & (apart <= reach.bits), apart
+
+    def _likeness(self, one: int, others: Index) -> NDArray[np.float32]:
+        """Cosines: of embeddings where one embedder made both, else of descriptors, else NaN."""
+        cosines = self._colours.cosines(one, others)
+        one_is_grey = self._grey[others] != self._grey[one]  # a black-and-white version of it
+        if one_is_grey.any():
+            grey = self._luma.cosines(one, others)
+            cosines = np.where(one_is_grey, grey, cosines)
+        for vectors in self._embedded:
+            same = vectors.cosines(one, others)
+            cosines = np.where(np.isnan(same), cosines, same)
+        return cosines
+
+
+class _Vectors:
+    """Rows of one length, zeros where a photo has none (or one of another length)."""
+
+    def __init__(self, rows: NDArray[np.float32], there: Mask) -> None:
+        self._rows, self._there = rows, there
+        self.lengths = np.linalg.norm(rows, axis=1)
+
+    @classmethod
+    def of(cls, tuples: Sequence[tuple[float, ...]]) -> _Vectors:
+        """From one tuple a photo, empty where there is none."""
+        width = max((len(row) for row in tuples), default=0)
+        rows = np.zeros((len(tuples), width), np.float32)
+        there = np.array([width > 0 and len(row) == width for row in tuples], np.bool_)
+        for place in np.flatnonzero(there):
+            rows[place] = tuples[place]
+        return cls(rows, there)
+
+    def part(self, columns: slice) -> _Vectors:
+        """The same of some columns."""
+        return _Vectors(self._rows[:, columns], self._there)
+
+    def cosines(self, one: int, others: Index) -> NDArray[np.float32]:
+        """NaN where one of the two has no vector, 0 where one is all zeros."""
+        products: Any = self._rows[others] @ self._rows[one]
+        lengths = np.maximum(self.lengths[others] * self.lengths[one], 1e-9)
+        known = self._there[others] & self._there[one]
+        return np.where(known, products / lengths, np.nan).astype(np.float32)
+
+
+def near_groups(looks: Looks, fixed: Mask, reach: Reach) -> Iterator[tuple[int, Index, Index]]:
+    """(leader, members, their differing bits) of every group; photos come best first.
+
+    A member belongs to the best leader that it is like and leads none itself. A `fixed` photo is
+    named in a group and leads its own all the same.
+    """
+    low = low_words(looks.words)
+    gone = np.zeros(len(low), np.bool_)
+    rest: Index = np.arange(len(low))
+    while len(rest) > 1:
+        rows, left, right, _ = first_pairs(low[rest], reach.low_bits)
+        leaders, starts = np.unique(rest[left], return_index=True)
+        for leader, others in zip(leaders, np.split(rest[right], starts[1:]), strict=False):
+            yield from _absorb(looks, int(leader), others, (gone, fixed), reach)
+        rest = rest[rows:]
+        rest = rest[~gone[rest]]
+
+
+def groups_within(
+    looks: Looks, some: Index, fixed: Mask, reach: Reach
+) -> Iterator[tuple[int, Index, Index]]:
+    """The same among a few photos, given best first, of which each is compared with each."""
+    gone = np.zeros(len(fixed), np.bool_)
+    for place, leader in enumerate(some[:-1]):
+        yield from _absorb(looks, int(leader), some[place + 1 :], (gone, fixed), reach)
+
+
+def _absorb(
+    looks: Looks, leader: int, others: Index, marks: tuple[Mask, Mask], reach: Reach
+) -> Iterator[tuple[int, Index, Index]]:
+    gone, fixed = marks
+    others = others[~gone[others]]
+    if gone[leader] or not len(others):
+        return
+    alike, apart = looks.alike(leader, others, reach)
+    members = others[alike]
+    gone[members[~fixed[members]]] = True
+    if len(members):
+        yield leader, members, apart[alike]
