@@ -28,11 +28,11 @@ check:
 	$(PY) -m mypy
 
 test: check
-	@tools/setup.sh studio browser
+	@tools/setup.sh studio browser s3
 	$(PY) -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 slow: setup
-	@tools/setup.sh browser
+	@tools/setup.sh browser s3
 	$(PY) -m pytest
 
 demo: setup

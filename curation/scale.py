@@ -80,6 +80,8 @@ class RayEngine:
         self.claimed: dict[str, Future[Hashed]] = {}
         self._waiting: list[tuple[Found, str, Future[Hashed]]] = []
         self._thread: threading.Thread | None = None
+        self._ray: Any = None
+        self._started = False
 
     def submit(self, found: Found, key: str, result: Future[Hashed]) -> None:
         """Put a file on the list."""
@@ -87,13 +89,17 @@ class RayEngine:
 
     def flush(self) -> None:
         """Start on the list."""
+        if self._waiting:
+            self._ray, self._started = _open_ray(self.config.decoder.processes)
         self._thread = threading.Thread(target=self._run, name="ray", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Wait for the cluster's answer to what was started."""
+        """Wait for the cluster's answer to what was started, and stop a cluster of our own."""
         if self._thread is not None:
             self._thread.join(timeout=30)
+        if self._started:
+            self._ray.shutdown()
 
     def _run(self) -> None:
         try:
@@ -108,7 +114,7 @@ class RayEngine:
                     result.set_exception(wrong)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        ray = _open_ray(self.config.decoder.processes)
+        ray = self._ray
         items = [
             {"index": i, "found": json.dumps(_found_told(f)), "key": key}
             for i, (f, key, _) in enumerate(self._waiting)
@@ -164,7 +170,8 @@ def _found_from(told: dict[str, Any]) -> Found:
     )
 
 
-def _open_ray(workers: int) -> Any:
+def _open_ray(workers: int) -> tuple[Any, bool]:
+    """(ray, whether a cluster was started for this run)."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -172,10 +179,12 @@ def _open_ray(workers: int) -> Any:
     except ImportError as error:
         raise MissingExtra("ray", "scale", "--engine ray") from error
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    if not ray.is_initialized():
-        here = None if os.environ.get("RAY_ADDRESS") else workers
-        ray.init(num_cpus=here, include_dashboard=False, log_to_driver=False)
-    return ray
+    if ray.is_initialized():
+        return ray, False
+    here = None if os.environ.get("RAY_ADDRESS") else workers
+    quiet = {"log_to_driver": False, "configure_logging": False}
+    ray.init(num_cpus=here, include_dashboard=False, logging_level=logging.ERROR, **quiet)
+    return ray, here is not None
 
 
 def _parse_shard(text: str) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up what a command needs, once: `setup.sh toolkit`, `setup.sh studio`, `setup.sh browser`.
+# Set up what a command needs, once: `setup.sh toolkit`, `setup.sh studio`, `setup.sh browser`, `setup.sh s3`.
 # A second run finds a stamp and does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,6 +54,18 @@ studio() {
     -c tools/constraints-label-studio.txt label-studio
   printf '%s' "$want" >"$stamp"
   say "Label Studio is ready"
+}
+
+s3() {
+  local venv=".venv-s3" stamp want
+  stamp="$venv/.authface-stamp"
+  want="$(fingerprint tools/constraints-s3.txt tools/setup.sh)"
+  if fresh "$stamp" "$want"; then say "the S3 server for the tests is set up in $venv"; return; fi
+  make_venv "$venv"
+  say "installing moto, an S3 server for the tests, into $venv"
+  "$venv/bin/python" -m uv pip install --quiet --python "$venv/bin/python" \
+    -c tools/constraints-s3.txt 'moto[server,s3]'
+  printf '%s' "$want" >"$stamp"
 }
 
 browser() {
