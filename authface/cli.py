@@ -19,6 +19,7 @@ from authface import (
     demo,
     doctor,
     manifest,
+    models,
     photos,
     restoring,
     train,
@@ -78,6 +79,7 @@ app.add_typer(
 )
 app.add_typer(manifest.app, name="manifest", help="The tables: build samples, look, check.")
 app.add_typer(manifest.consent_app, name="consent", help="Who allowed what.")
+app.add_typer(models.app, name="models", help="Model files that others publish: get, check.")
 app.add_typer(train.app, name="train", help="Stage 1, the prior, and stage 2, the restorer.")
 app.command()(restoring.restore)
 app.command()(restoring.evaluate)
