@@ -1,113 +1,137 @@
-"""Pixels and figures to verdicts: each gate says what it measured, what it asked for, and why.
+"""Gates on the whole photo: from its header, its metadata, its neighbours and its faces' sizes.
 
-Face gates look at the aligned face, never at the whole frame: a blurred background is a choice.
+A gate says what it measured, what it asked for, and why. Those on one face are in gates_face.py,
+offered here too, so that a caller needs this file alone.
 """
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
-from curation.colour import luma, shrink
 from curation.config import GatesConfig
+from curation.gates_face import FaceLook, face_part, judge_face, judge_light, judge_sharpness
+from curation.limits import at_least, verdict
+from curation.sharpness import laplacian_variance
 from data_manifests.records import Verdict
 
 __all__ = [
+    "FaceLook",
     "face_part",
+    "judge_data_mining",
     "judge_eye_distance",
+    "judge_face",
     "judge_face_count",
+    "judge_faces_beside",
+    "judge_jpeg_quality",
     "judge_light",
     "judge_long_side",
+    "judge_megapixels",
     "judge_near_duplicate",
+    "judge_rating",
     "judge_sharpness",
     "laplacian_variance",
 ]
 
-Srgb = NDArray[np.uint8]
+_BESIDE = 0.5  # of the main face's width: a smaller face is a passer-by
 
-SHARPNESS_SIDE = 512  # px of the aligned face: one scale for all cameras, and grain averages out
-_BOX_SHARE = 0.6  # a finder's box over the aligned square, so that both are judged at one scale
-_BLOWN = 250  # of 255, in every channel: nothing is left to restore from
+# The PLUS vocabulary of plus:DataMining. Source: PLUS License Data Format, vocabulary "DMI", as the
+# IPTC Photo Metadata Standard 2023.1 takes it over. All but the first two forbid what we do.
+_DATA_MINING = {
+    "DMI-UNSPECIFIED": "",
+    "DMI-ALLOWED": "",
+    "DMI-PROHIBITED": "data mining is prohibited",
+    "DMI-PROHIBITED-AIMLTRAINING": "training of AI and ML is prohibited",
+    "DMI-PROHIBITED-GENAIMLTRAINING": "training of generative AI and ML is prohibited",
+    "DMI-PROHIBITED-EXCEPTSEARCHENGINEINDEXING": "all but indexing by search engines is prohibited",
+    "DMI-PROHIBITED-SEECONSTRAINT": "prohibited; its Other Constraints say to whom",
+    "DMI-PROHIBITED-SEEEMBEDDEDRIGHTSEXPR": "prohibited; its embedded rights expression says more",
+    "DMI-PROHIBITED-SEELINKEDRIGHTSEXPR": "prohibited; its linked rights expression says more",
+}
 
 
 def judge_long_side(long_side: int, config: GatesConfig) -> Verdict:
     """Is the photo large enough?"""
     least = config.least_long_side
-    keep = long_side >= least
-    why = "" if keep else f"long side {long_side} px, less than the {least} px asked for"
-    return _verdict("long_side", long_side, least, keep=keep, reason=why)
+    why = f"long side {long_side} px, less than the {least} px asked for"
+    return at_least("long_side", long_side, least, why)
+
+
+def judge_megapixels(width: int, height: int, config: GatesConfig) -> Verdict:
+    """Has the photo enough pixels in all? A narrow panorama has a long side and little else."""
+    found, least = width * height / 1e6, config.least_megapixels
+    why = f"{found:.1f} megapixels, less than the {least:.1f} asked for"
+    return at_least("megapixels", found, least, why)
 
 
 def judge_face_count(count: int, finder: str) -> Verdict:
     """Is there a face?"""
-    why = "" if count else f"no face found by {finder}"
-    return _verdict("no_face", count, 1, keep=count > 0, reason=why)
+    return at_least("no_face", count, 1, f"no face found by {finder}")
+
+
+def judge_faces_beside(widths: Sequence[float], config: GatesConfig) -> Verdict:
+    """Is it a portrait of one person, or of as many as the settings allow?
+
+    `widths` are those of the photo's faces, the main one first. Counted are the main one and those
+    at least half as wide. A limit of 0 allows any number.
+    """
+    count = sum(width >= _BESIDE * widths[0] for width in widths)
+    most = config.most_faces
+    why = f"{count} faces at least half as wide as the main one, more than {most}"
+    return verdict("several_faces", count, most, keep=most == 0 or count <= most, reason=why)
+
+
+def judge_jpeg_quality(quality: int | None, config: GatesConfig) -> Verdict:
+    """Was the JPEG saved well enough? `quality` is None for files that aren't JPEGs: they pass."""
+    least = config.least_jpeg_quality
+    why = f"JPEG tables of quality {quality}, less than the {least} asked for"
+    keep = quality is None or quality >= least
+    return verdict("jpeg_quality", quality, least, keep=keep, reason=why)
+
+
+def judge_rating(rating: int | None, pick: int | None, config: GatesConfig) -> Verdict:
+    """Did the photographer reject it, by a rating of -1 or by a flag of -1?"""
+    given = [mark for mark in (rating, pick) if mark is not None]
+    rejected = bool(given) and min(given) < 0
+    why = "the photographer rated it as rejected" if rating == -1 else "it is flagged as rejected"
+    return verdict(
+        "rejected_by_photographer",
+        min(given, default=None),
+        0,
+        keep=not (rejected and config.honour_rejects),
+        reason=why,
+    )
+
+
+def judge_data_mining(flag: str | None, config: GatesConfig) -> Verdict:
+    """Does its PLUS data mining flag allow to train on it?
+
+    `flag` is the vocabulary's URI or its last part. The value is 1 where it forbids. A flag that is
+    not in the vocabulary counts as forbidding: somebody meant to say something.
+    """
+    key = (flag or "").strip().rstrip("/").rsplit("/", 1)[-1].upper()
+    unknown = f"{key[:60]!r} isn't a known value and is read as a prohibition"
+    says = _DATA_MINING.get(key, unknown) if key else ""
+    return verdict(
+        "data_mining",
+        float(bool(says)),
+        0,
+        keep=not (says and config.honour_data_mining),
+        reason=f"its metadata's data mining flag: {says}",
+    )
 
 
 def judge_near_duplicate(nearest: tuple[str, int] | None, config: GatesConfig) -> Verdict:
     """Is it another version of a kept photo? `nearest` is (photo_id, differing bits)."""
     most = config.near_duplicate_bits
     if nearest is None:
-        return _verdict("near_duplicate", None, most, keep=True, reason="")
+        return verdict("near_duplicate", None, most, keep=True, reason="")
     photo_id, bits = nearest
-    keep = bits > most
-    why = "" if keep else f"{bits} of 256 hash bits from the kept photo {photo_id[:12]}"
-    return _verdict("near_duplicate", bits, most, keep=keep, reason=why)
+    why = f"{bits} of 256 hash bits from the kept photo {photo_id[:12]}"
+    return verdict("near_duplicate", bits, most, keep=bits > most, reason=why)
 
 
 def judge_eye_distance(distance: float, config: GatesConfig) -> Verdict:
     """Does the face have enough pixels in the original?"""
     least = config.least_eye_distance
-    keep = distance >= least
-    why = "" if keep else f"eyes {distance:.0f} px apart, less than the {least:.0f} px asked for"
-    return _verdict("eye_distance", distance, least, keep=keep, reason=why)
-
-
-def judge_sharpness(part_HWC: Srgb, config: GatesConfig) -> Verdict:
-    """Is the face sharp? `part_HWC` comes from face_part."""
-    value, least = laplacian_variance(luma(part_HWC)), config.least_sharpness
-    keep = value >= least
-    why = "" if keep else f"face sharpness {value:.1f}, less than the {least:.1f} asked for"
-    return _verdict("sharpness", value, least, keep=keep, reason=why)
-
-
-def judge_light(part_HWC: Srgb, config: GatesConfig) -> tuple[Verdict, Verdict]:
-    """Is the face neither blown out nor lost in the dark?
-
-    Darkness is judged by the brightest twentieth of the face and not by its mean, so that dark skin
-    in good light passes: its highlights are bright whatever its tone.
-    """
-    blown = float((part_HWC >= _BLOWN).all(axis=2).mean())
-    clipped_ok = blown <= config.most_clipped
-    bright = float(np.percentile(luma(part_HWC), 95)) / 255
-    bright_ok = bright >= config.least_brightness
-    blown_why = "" if clipped_ok else f"{blown:.0%} of the face is blown out"
-    dark_why = "" if bright_ok else f"the brightest parts of the face reach only {bright:.0%}"
-    return (
-        _verdict("clipping", blown, config.most_clipped, keep=clipped_ok, reason=blown_why),
-        _verdict("brightness", bright, config.least_brightness, keep=bright_ok, reason=dark_why),
-    )
-
-
-def face_part(crop_HWC: Srgb, *, aligned: bool) -> Srgb:
-    """The part of a face from brows to mouth, at most as large as in a SHARPNESS_SIDE crop."""
-    side = SHARPNESS_SIDE if aligned else round(SHARPNESS_SIDE * _BOX_SHARE)
-    small_HWC = np.asarray(shrink(crop_HWC, side), dtype=np.uint8)
-    height, width = small_HWC.shape[:2]
-    top, bottom, left, right = (0.38, 0.80, 0.27, 0.73) if aligned else (0.2, 0.9, 0.15, 0.85)
-    return small_HWC[
-        round(height * top) : round(height * bottom), round(width * left) : round(width * right)
-    ]
-
-
-def laplacian_variance(luma_HW: NDArray[np.float32]) -> float:
-    """Variance of the Laplacian of luma in [0, 255]. Source: Pech-Pacheco, ICPR 2000, LAPV."""
-    return float(cv2.Laplacian(luma_HW, cv2.CV_32F)[1:-1, 1:-1].var())
-
-
-def _verdict(
-    gate: str, value: float | None, threshold: float, *, keep: bool, reason: str
-) -> Verdict:
-    measured = None if value is None else round(float(value), 4)
-    return Verdict(gate=gate, value=measured, threshold=float(threshold), keep=keep, reason=reason)
+    why = f"eyes {distance:.0f} px apart, less than the {least:.0f} px asked for"
+    return at_least("eye_distance", distance, least, why)

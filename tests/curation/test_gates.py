@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+import pytest
 
 from curation import gates
 from curation.config import GatesConfig
 
 CONFIG = GatesConfig()
-Srgb = NDArray[np.uint8]
 
 
 def test_a_verdict_says_value_threshold_and_reason() -> None:
@@ -20,9 +17,36 @@ def test_a_verdict_says_value_threshold_and_reason() -> None:
     assert gates.judge_long_side(8192, CONFIG).keep
 
 
+def test_a_verdict_that_keeps_gives_no_reason() -> None:
+    assert gates.judge_long_side(8192, CONFIG).reason == ""
+
+
+def test_a_long_strip_has_few_megapixels() -> None:
+    config = GatesConfig(least_megapixels=12)
+    verdict = gates.judge_megapixels(8192, 1000, config)
+    assert verdict.value == pytest.approx(8.192)
+    assert not verdict.keep
+    assert gates.judge_megapixels(4000, 3000, config).keep
+    assert gates.judge_megapixels(1, 1, CONFIG).keep
+
+
 def test_no_face_names_the_finder_that_looked() -> None:
     assert "haar" in gates.judge_face_count(0, "haar").reason
     assert gates.judge_face_count(2, "haar").keep
+
+
+def test_passers_by_do_not_make_a_group() -> None:
+    alone = GatesConfig(most_faces=1)
+    assert gates.judge_faces_beside([400, 150, 199], alone).keep
+    couple = gates.judge_faces_beside([400, 200], alone)
+    assert (couple.value, couple.keep) == (2, False)
+    assert gates.judge_faces_beside([400, 200], GatesConfig(most_faces=2)).keep
+
+
+def test_any_number_of_faces_is_let_through_unless_asked() -> None:
+    verdict = gates.judge_faces_beside([100] * 9, CONFIG)
+    assert (verdict.value, verdict.keep) == (9, True)
+    assert gates.judge_faces_beside([], CONFIG).value == 0
 
 
 def test_eye_distance_is_judged_in_original_pixels() -> None:
@@ -31,46 +55,78 @@ def test_eye_distance_is_judged_in_original_pixels() -> None:
 
 
 def test_near_duplicates_are_those_within_the_bits() -> None:
-    assert gates.judge_near_duplicate(None, CONFIG).keep
-    assert gates.judge_near_duplicate(("id", 25), CONFIG).keep
-    verdict = gates.judge_near_duplicate(("0123456789abcdef", 24), CONFIG)
+    config = GatesConfig(near_duplicate_bits=24)
+    assert gates.judge_near_duplicate(None, config).keep
+    assert gates.judge_near_duplicate(("id", 25), config).keep
+    verdict = gates.judge_near_duplicate(("0123456789abcdef", 24), config)
     assert not verdict.keep
     assert "0123456789ab" in verdict.reason
 
 
-def test_a_blurred_face_is_set_aside_and_the_sharp_one_kept(portrait: Srgb) -> None:
-    blurred = cv2.GaussianBlur(portrait, (0, 0), 12).astype(np.uint8)
-    assert gates.judge_sharpness(gates.face_part(portrait, aligned=True), CONFIG).keep
-    assert not gates.judge_sharpness(gates.face_part(blurred, aligned=True), CONFIG).keep
+def test_a_coarse_jpeg_is_set_aside_and_other_formats_pass() -> None:
+    assert not gates.judge_jpeg_quality(49, CONFIG).keep
+    assert gates.judge_jpeg_quality(50, CONFIG).keep
+    assert gates.judge_jpeg_quality(None, CONFIG).value is None
+    assert gates.judge_jpeg_quality(None, CONFIG).keep
 
 
-def test_grain_does_not_make_a_blurred_large_face_sharp(portrait: Srgb) -> None:
-    blurred = cv2.GaussianBlur(cv2.resize(portrait, (2048, 2048)), (0, 0), 16)
-    grain = np.random.default_rng(0).normal(0, 3, blurred.shape).astype(np.float32)
-    grainy = np.clip(blurred + grain, 0, 255).astype(np.uint8)
-    assert not gates.judge_sharpness(gates.face_part(grainy, aligned=True), CONFIG).keep
+@pytest.mark.parametrize(
+    ("rating", "pick", "keep"),
+    [
+        (None, None, True),
+        (0, None, True),
+        (5, 1, True),
+        (-1, None, False),
+        (None, -1, False),
+        (5, -1, False),
+        (-1, 1, False),
+    ],
+)
+def test_what_the_photographer_rejected_is_set_aside(
+    rating: int | None, pick: int | None, keep: bool
+) -> None:
+    verdict = gates.judge_rating(rating, pick, CONFIG)
+    assert verdict.gate == "rejected_by_photographer"
+    assert verdict.keep is keep
+    assert bool(verdict.reason) is not keep
+    assert gates.judge_rating(rating, pick, GatesConfig(honour_rejects=False)).keep
 
 
-def test_a_blown_out_face_is_clipped() -> None:
-    clipping, brightness = gates.judge_light(np.full((50, 50, 3), 255, np.uint8), CONFIG)
-    assert not clipping.keep
-    assert brightness.keep
+PLUS = "http://ns.useplus.org/ldf/vocab/"
 
 
-def test_a_face_lost_in_the_dark_is_set_aside() -> None:
-    clipping, brightness = gates.judge_light(np.full((50, 50, 3), 12, np.uint8), CONFIG)
-    assert clipping.keep
-    assert not brightness.keep
+@pytest.mark.parametrize("flag", [None, "", "DMI-UNSPECIFIED", "DMI-ALLOWED", PLUS + "DMI-ALLOWED"])
+def test_photos_that_may_be_mined_pass(flag: str | None) -> None:
+    verdict = gates.judge_data_mining(flag, CONFIG)
+    assert verdict.keep
+    assert verdict.value == 0
 
 
-def test_dark_skin_in_good_light_passes() -> None:
-    """Deep skin tones with a tenth of the face in highlight, as a portrait light gives."""
-    face = np.full((100, 100, 3), (58, 38, 30), np.uint8)
-    face[:, :10] = (150, 120, 105)
-    assert all(v.keep for v in gates.judge_light(face, CONFIG))
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "DMI-PROHIBITED",
+        "DMI-PROHIBITED-AIMLTRAINING",
+        PLUS + "DMI-PROHIBITED-GENAIMLTRAINING",
+        PLUS + "DMI-PROHIBITED-EXCEPTSEARCHENGINEINDEXING/",
+        "dmi-prohibited-seeconstraint",
+        "DMI-PROHIBITED-SEEEMBEDDEDRIGHTSEXPR",
+        "DMI-PROHIBITED-SEELINKEDRIGHTSEXPR",
+        "DMI-PROHIBITED-SOMETHINGNEW",
+        "no AI please",
+    ],
+)
+def test_photos_that_must_not_be_mined_are_set_aside(flag: str) -> None:
+    verdict = gates.judge_data_mining(flag, CONFIG)
+    assert not verdict.keep
+    assert "prohibit" in verdict.reason
+    assert verdict.value == 1
 
 
-def test_laplacian_variance_of_a_checkerboard_is_known() -> None:
-    """Each pixel differs from its four neighbours by 2: the Laplacian is +-8, its variance 64."""
-    board = (np.indices((32, 32)).sum(axis=0) % 2 * 2).astype(np.float32)
-    assert gates.laplacian_variance(board) == 64
+def test_a_flag_nobody_knows_is_named_in_the_reason() -> None:
+    assert "NO AI PLEASE" in gates.judge_data_mining("no AI please", CONFIG).reason
+
+
+def test_the_data_mining_flag_is_recorded_where_it_is_not_honoured() -> None:
+    verdict = gates.judge_data_mining("DMI-PROHIBITED", GatesConfig(honour_data_mining=False))
+    assert (verdict.value, verdict.keep) == (1, True)
