@@ -46,6 +46,17 @@ class Settled:
     near_duplicates: int
     bursts: int
 
+    def text(self) -> str:
+        """One line for people."""
+        told = (
+            (self.shots, "other files of a shot"),
+            (self.exact_duplicates, "same pixels"),
+            (self.near_duplicates, "near duplicates"),
+            (self.bursts, "burst frames"),
+        )
+        found = ", ".join(f"{count} {what}" for count, what in told if count) or "no duplicates"
+        return f"{self.kept} of {self.photos} photos stay; set aside: {found}"
+
 
 def settle_tables(store: Store, config: GatesConfig) -> Settled:
     """Settle the photos of the tables and write those that change, in one commit."""

@@ -167,7 +167,7 @@ class Photo:
     verdicts: tuple[Verdict, ...] = column("what each gate said", default=())
     ingest_key: str = column("hash of the settings and code version that judged it", default="")
     modified_ns: int = column("file's time of change when it was read", unit="ns", default=0)
-    pixel_hash: str | None = column("SHA-256 of the upright pixels, first 32 digits", default=None)
+    pixel_hash: str | None = column("XXH3-128 of the upright pixels", default=None)
     thumb_path: str | None = column("320 px sRGB JPEG, relative to media/", default=None)
     development: str | None = column("how a RAW was developed, with LibRaw's version", default=None)
     rights: Rights | None = column("creator, licence terms, releases", default=None)
