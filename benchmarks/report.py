@@ -30,7 +30,7 @@ GATES = {  # name -> (threshold, centre, spread, more is better)
     "eye_distance": (96, 420, 160, True),
     "sharpness": (8, 60, 40, True),
     "eye_sharpness": (4, 70, 45, True),
-    "roll_off": (-18, -10, 5, True),
+    "effective_resolution": (-18, -10, 5, True),
     "noise": (12, 4, 4, False),
     "motion_blur": (0.6, 0.2, 0.15, False),
     "clipping": (0.15, 0.03, 0.05, False),

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curation.report_rows import CATEGORIES, FIGURES, View, figure_label, plain
 
@@ -29,11 +29,15 @@ CHART_WIDTH, CHART_HEIGHT = 240.0, 64.0  # units of the SVG's viewBox
 _BINS, _MOST_VALUES, _MOST_MARKS = 24, 8, 3
 _MOST_REACH = 2.0  # spans of the figures; a threshold farther off is drawn at the edge
 _LOG_FROM = 20.0  # 95th over 5th percentile from which on the bins are logarithmic
+_ALWAYS = ("long_side", "no_face")  # shown in the funnel even if they refused none
 _STEP_WORDS = {
     "long_side": "large enough",
     "megapixels": "enough megapixels",
     "no_face": "face found",
+    "shot": "the one file of its shot",
+    "exact_duplicate": "not the same pixels twice",
     "near_duplicate": "not a near duplicate",
+    "burst": "the best of its burst",
 }
 
 
@@ -46,6 +50,7 @@ class Step:
     lost: int = 0
     reason: str = ""  # the reason code that its loss can be filtered by
     share: float = 1.0  # of all photos
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +94,29 @@ class Ranking:
 
 
 def funnel(views: Sequence[View]) -> list[Step]:
-    """Found, decoded, then gate after gate in the order in which they judged, then kept.
+    """Found, readable, then gate after gate in the order in which they judged, then kept.
 
-    A photo that several gates refuse counts at the first of them.
+    A photo that several gates refuse counts at the first of them. Gates that refused none are put
+    together in one step before the last.
     """
     left = [v for v in views if v.state != "quarantined"]
     steps = [Step("found", len(views)), Step("readable", len(left), len(views) - len(left))]
+    idle = []
     for reason in _gate_order(left):
         passed = [v for v in left if reason not in v.photo.reasons]
         label = _STEP_WORDS.get(reason, f"{figure_label(reason)[0]} passed")
-        steps.append(Step(label, len(passed), len(left) - len(passed), plain(reason)))
+        if len(passed) < len(left) or reason in _ALWAYS:
+            steps.append(Step(label, len(passed), len(left) - len(passed), plain(reason)))
+        else:
+            idle.append(figure_label(reason)[0])
         left = passed
+    if idle:
+        label = f"{len(idle)} more gate{'' if len(idle) == 1 else 's'} refused none"
+        steps.append(Step(label, len(left), note=", ".join(idle)))
     kept = sum(v.state == "kept" for v in views)
     steps.append(Step("kept", kept, len(left) - kept))
     total = max(len(views), 1)
-    return [Step(s.label, s.count, s.lost, s.reason, s.count / total) for s in steps]
+    return [replace(step, share=step.count / total) for step in steps]
 
 
 def reason_counts(views: Sequence[View]) -> list[tuple[str, str, int]]:
@@ -141,7 +154,7 @@ def _thresholds(key: str, views: Sequence[View]) -> list[float]:
     seen: Counter[float] = Counter()
     for view in views:
         for verdict in view.photo.verdicts:
-            if verdict.gate == key and verdict.threshold is not None:
+            if verdict.gate == key and verdict.threshold:  # a limit of 0 asks nothing
                 seen[verdict.threshold] += 1
     return [value for value, _ in seen.most_common(_MOST_MARKS)]
 
@@ -221,7 +234,8 @@ def _marks(
             share = math.log(value / low) / math.log(high / low)
         else:
             share = (value - low) / (high - low)
-        yield round(min(max(share, 0.0), 1.0) * CHART_WIDTH, 2), number(value)
+        x = min(max(share * CHART_WIDTH, 1.0), CHART_WIDTH - 1.0)  # whole line inside the chart
+        yield round(x, 2), number(value)
 
 
 def _ranking(key: str, views: Sequence[View]) -> Ranking:

@@ -35,7 +35,8 @@ FIGURES = {
     "eye_distance": ("eye distance", "px"),
     "sharpness": ("sharpness", ""),
     "eye_sharpness": ("eye sharpness", ""),
-    "roll_off": ("effective resolution", "dB"),
+    "effective_resolution": ("effective resolution", "dB"),
+    "motion_blur": ("motion blur", ""),
     "noise": ("noise", "of 255"),
     "jpeg_quality": ("JPEG quality", ""),
     "focal_length": ("focal length", "mm"),
@@ -54,7 +55,10 @@ CATEGORIES = {
     "colour_profile": "colour profile",
     "format": "format",
 }
-_TWICE = ("no_face", "face_count")  # gates whose value is the count of faces
+# Gates whose value is a count of faces or a flag: nothing to draw or to sort by.
+_NO_FIGURES = frozenset(
+    {"no_face", "several_faces", "rejected_by_photographer", "data_mining", "exact_duplicate"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def _view(photo: Photo, faces: Sequence[Face]) -> View:
 
 def _figures(photo: Photo, faces: Sequence[Face]) -> Iterator[tuple[str, float | None]]:
     for verdict in photo.verdicts:
-        if verdict.gate not in _TWICE:
+        if verdict.gate not in _NO_FIGURES:
             yield verdict.gate, verdict.value
     decoded = photo.width * photo.height > 0
     yield "megapixels", photo.width * photo.height / 1e6 if decoded else None
@@ -218,7 +222,7 @@ def _rating(photo: Photo) -> str:
 
 def _verdict(verdict: Verdict) -> list[Any]:
     # "no face: 1" reads as its opposite.
-    gate = "faces" if verdict.gate in _TWICE else figure_label(verdict.gate)[0]
+    gate = "faces" if verdict.gate == "no_face" else figure_label(verdict.gate)[0]
     return [
         gate,
         _finite(verdict.value),

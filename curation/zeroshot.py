@@ -69,8 +69,11 @@ def ask(prompts: Prompts, embed: EmbedTexts) -> tuple[Asked, ...]:
     """
     asked = []
     for question, values in prompts.items():
-        means = [embed(list(sentences)).mean(axis=0) for sentences in values.values()]
-        asked.append(Asked(question, tuple(values), unit(np.stack(means))))
+        counts = [len(sentences) for sentences in values.values()]
+        vectors_SD = embed([s for sentences in values.values() for s in sentences])
+        parts = np.split(vectors_SD, np.cumsum(counts)[:-1])
+        means_VD = np.stack([part.mean(axis=0) for part in parts])
+        asked.append(Asked(question, tuple(values), unit(means_VD)))
     return tuple(asked)
 
 

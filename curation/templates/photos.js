@@ -320,7 +320,8 @@
 
   function frameOf(i, found) {
     const frame = $("card").content.querySelector(".frame").cloneNode(true);
-    frame.style.aspectRatio = `${rows[i][WIDTH] || 4} / ${rows[i][HEIGHT] || 3}`;
+    const [width, height] = found && found.thumb ? [rows[i][WIDTH], rows[i][HEIGHT]] : [5, 1];
+    frame.style.aspectRatio = `${width || 4} / ${height || 3}`;
     fillFrame(frame, i, found);
     frame.querySelector("img").alt = rows[i][NAME];
     return frame;
@@ -352,8 +353,8 @@
     for (const [gate, value, threshold, keep, reason] of all) {
       const line = make("tr", keep ? "" : "no"), first = make("th", "", gate);
       first.scope = "row";
-      line.append(first, make("td", "n", number(value)), make("td", "n", number(threshold)),
-        make("td", "", keep ? "passed" : reason || "refused"));
+      line.append(first, make("td", "n", number(value)), make("td", "n", threshold ? number(threshold) : "–"),
+        make("td", "", keep ? "passed" : title ? "refused" : reason || "refused"));
       body.append(line);
     }
     table.append(head, body);

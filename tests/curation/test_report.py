@@ -153,15 +153,20 @@ def test_the_funnel_counts_each_photo_at_the_first_gate_that_refused_it() -> Non
     )
     broken = photo(4, state="quarantined", reasons=("truncated",), verdicts=())
     flagged = photo(5, state="set_aside", reasons=("rejected_by_photographer",))
-    steps = funnel(view_photos([photo(1), photo(2, sharpness=2), both, broken, flagged], []))
+    noise = verdict("noise", 1, 12, keep=True)
+    clean = photo(1)
+    clean = replace(clean, verdicts=(*clean.verdicts, noise))
+    steps = funnel(view_photos([clean, photo(2, sharpness=2), both, broken, flagged], []))
     assert [(s.label, s.count, s.lost) for s in steps] == [
         ("found", 5, 0),
         ("readable", 4, 1),
         ("large enough", 3, 1),
         ("sharpness passed", 2, 1),
         ("rejected by photographer passed", 1, 1),
+        ("1 more gate refused none", 1, 0),
         ("kept", 1, 0),
     ]
+    assert steps[-2].note == "noise"
 
 
 @pytest.mark.parametrize(
