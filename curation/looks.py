@@ -17,7 +17,7 @@ from curation.duplicates import LUMA_CELLS, hash_words, low_words
 from curation.pairs import first_pairs
 from data_manifests.records import Photo
 
-__all__ = ["Looks", "Reach", "groups_within", "near_groups"]
+__all__ = ["Grouping", "Looks", "Reach", "Run"]
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -110,42 +110,55 @@ class _Vectors:
         return np.where(known, products / lengths, np.nan).astype(np.float32)
 
 
-def near_groups(looks: Looks, fixed: Mask, reach: Reach) -> Iterator[tuple[int, Index, Index]]:
-    """(leader, members, their differing bits) of every group; photos come best first.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Photos by the time they were taken: their positions, and the moments in seconds."""
+
+    places: Index
+    moments: NDArray[np.float64]
+
+
+class Grouping:
+    """Photos, best first, that leaders gather around them.
 
     A member belongs to the best leader that it is like and leads none itself. A `fixed` photo is
-    named in a group and leads its own all the same.
+    named in a group and leads its own all the same. Groups come as (leader, members, their
+    differing bits).
     """
-    low = low_words(looks.words)
-    gone = np.zeros(len(low), np.bool_)
-    rest: Index = np.arange(len(low))
-    while len(rest) > 1:
-        rows, left, right, _ = first_pairs(low[rest], reach.low_bits)
-        leaders, starts = np.unique(rest[left], return_index=True)
-        for leader, others in zip(leaders, np.split(rest[right], starts[1:]), strict=False):
-            yield from _absorb(looks, int(leader), others, (gone, fixed), reach)
-        rest = rest[rows:]
-        rest = rest[~gone[rest]]
 
+    def __init__(self, looks: Looks, fixed: Mask) -> None:
+        self._looks = looks
+        self._fixed = fixed
+        self._gone = np.zeros(len(fixed), np.bool_)
 
-def groups_within(
-    looks: Looks, some: Index, fixed: Mask, reach: Reach
-) -> Iterator[tuple[int, Index, Index]]:
-    """The same among a few photos, given best first, of which each is compared with each."""
-    gone = np.zeros(len(fixed), np.bool_)
-    for place, leader in enumerate(some[:-1]):
-        yield from _absorb(looks, int(leader), some[place + 1 :], (gone, fixed), reach)
+    def near(self, reach: Reach) -> Iterator[tuple[int, Index, Index]]:
+        """The groups among all photos that belong to none yet."""
+        low = low_words(self._looks.words)
+        rest: Index = np.flatnonzero(~self._gone)
+        while len(rest) > 1:
+            rows, left, right, _ = first_pairs(low[rest], reach.low_bits)
+            leaders, starts = np.unique(rest[left], return_index=True)
+            for leader, others in zip(leaders, np.split(rest[right], starts[1:]), strict=False):
+                yield from self._gather(int(leader), others, reach)
+            rest = rest[rows:]
+            rest = rest[~self._gone[rest]]
 
+    def within(self, run: Run, span_s: float, reach: Reach) -> Iterator[tuple[int, Index, Index]]:
+        """The groups among the photos of a run, each at most `span_s` seconds from its leader."""
+        for place in np.argsort(run.places):
+            leader, moment = int(run.places[place]), run.moments[place]
+            first, last = np.searchsorted(run.moments, (moment - span_s, moment + span_s))
+            others = np.sort(run.places[first:last])
+            yield from self._gather(leader, others[others > leader], reach)
 
-def _absorb(
-    looks: Looks, leader: int, others: Index, marks: tuple[Mask, Mask], reach: Reach
-) -> Iterator[tuple[int, Index, Index]]:
-    gone, fixed = marks
-    others = others[~gone[others]]
-    if gone[leader] or not len(others):
-        return
-    alike, apart = looks.alike(leader, others, reach)
-    members = others[alike]
-    gone[members[~fixed[members]]] = True
-    if len(members):
-        yield leader, members, apart[alike]
+    def _gather(
+        self, leader: int, others: Index, reach: Reach
+    ) -> Iterator[tuple[int, Index, Index]]:
+        others = others[~self._gone[others]]
+        if self._gone[leader] or not len(others):
+            return
+        alike, apart = self._looks.alike(leader, others, reach)
+        members = others[alike]
+        self._gone[members[~self._fixed[members]]] = True
+        if len(members):
+            yield leader, members, apart[alike]

@@ -16,10 +16,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curation.config import GatesConfig
-from curation.looks import Looks, Reach, groups_within, near_groups
+from curation.looks import Grouping, Looks, Reach, Run
 from curation.shots import find_shots, standing_order
 from data_manifests.records import Face, Photo, Task, Verdict
 from data_manifests.store import Store
@@ -30,6 +29,7 @@ SETTLED_GATES = ("shot", "exact_duplicate", "near_duplicate", "burst")
 _STEP = 1.25  # sharpness and eye distance within a quarter are taken as equal: that is noise
 _BURST_BITS = 1.2  # frames of a burst move: that much further than near duplicates,
 _BURST_LIKENESS = 3.0  # and that many times less like
+_BURST_SPAN_S = 30.0  # from the best frame: no camera's buffer lasts longer, a timelapse does
 
 Rank = tuple[Any, ...]
 
@@ -92,14 +92,15 @@ def settle(
     judged = sorted((p for p in photos if p.state != "quarantined"), key=lambda p: p.photo_id)
     plan = _Plan([_taken_back(p) for p in judged], busy)
     _settle_shots(plan)
-    ranks = {p.photo_id: _rank(p, eye_distance, busy) for p in plan.standing()}
-    best_first = sorted(plan.standing(), key=lambda p: ranks[p.photo_id])
+    seen = [p for p in plan.photos if plan.stands(p) and (p.pixel_hash or p.perceptual_hash)]
+    best_first = sorted(seen, key=lambda p: _rank(p, eye_distance, busy))
     _settle_equals(plan, best_first)
     hashed = [p for p in best_first if plan.stands(p) and _comparable(p)]
     if len(hashed) > 1:
-        looks = Looks(hashed)
-        _settle_near(plan, hashed, looks, config)
-        _settle_bursts(plan, hashed, looks, config)
+        fixed = np.array([p.photo_id in busy for p in hashed], np.bool_)
+        grouping = Grouping(Looks(hashed), fixed)
+        _settle_near(plan, hashed, grouping, config)
+        _settle_bursts(plan, hashed, grouping, config)
     rows = zip(judged, plan.rows(), strict=True)
     return [new for old, new in rows if new is not old and new != old]
 
@@ -118,10 +119,6 @@ class _Plan:
     def stands(self, photo: Photo) -> bool:
         """True as long as no gate set it aside."""
         return photo.state == "kept" and photo.photo_id not in self.instead
-
-    def standing(self) -> list[Photo]:
-        """The photos that no gate set aside so far."""
-        return [p for p in self.photos if self.stands(p)]
 
     def prefer(self, best: Photo, other: Photo, said: Verdict) -> None:
         """Set the other aside for the best, unless it is being worked on."""
@@ -196,26 +193,27 @@ def _settle_equals(plan: _Plan, best_first: Sequence[Photo]) -> None:
             plan.join(best, other)
 
 
-def _settle_near(plan: _Plan, photos: Sequence[Photo], looks: Looks, config: GatesConfig) -> None:
+def _settle_near(
+    plan: _Plan, photos: Sequence[Photo], grouping: Grouping, config: GatesConfig
+) -> None:
     reach = Reach(config.near_duplicate_bits, config.least_likeness)
-    fixed = np.array([p.photo_id in plan.busy for p in photos], np.bool_)
-    for leader, members, apart in near_groups(looks, fixed, reach):
+    for leader, members, apart in grouping.near(reach):
         best = photos[leader]
         for member, bits in zip(members, apart, strict=True):
             why = f"a version of {_file(best)}: {bits} of 256 hash bits differ"
-            said = _measured("near_duplicate", bits, reach, why)
-            plan.prefer(best, photos[member], said)
+            plan.prefer(best, photos[member], _measured("near_duplicate", bits, reach, why))
             plan.join(best, photos[member])
 
 
-def _settle_bursts(plan: _Plan, photos: Sequence[Photo], looks: Looks, config: GatesConfig) -> None:
+def _settle_bursts(
+    plan: _Plan, photos: Sequence[Photo], grouping: Grouping, config: GatesConfig
+) -> None:
     reach = Reach(
         min(round(config.near_duplicate_bits * _BURST_BITS), 256),
         1 - (1 - config.least_likeness) * _BURST_LIKENESS,
     )
-    fixed = np.array([p.photo_id in plan.busy for p in photos], np.bool_)
     for run in _runs(plan, photos, config.burst_s):
-        for leader, members, apart in groups_within(looks, run, fixed, reach):
+        for leader, members, apart in grouping.within(run, _BURST_SPAN_S, reach):
             best = photos[leader]
             for member, bits in zip(members, apart, strict=True):
                 why = f"burst frame; the best of {len(members) + 1} is {_file(best)}"
@@ -223,8 +221,8 @@ def _settle_bursts(plan: _Plan, photos: Sequence[Photo], looks: Looks, config: G
                 plan.join(best, photos[member])
 
 
-def _runs(plan: _Plan, photos: Sequence[Photo], gap_s: float) -> Iterator[NDArray[np.int64]]:
-    """Positions, best first, of photos that one camera took for one photographer in one go."""
+def _runs(plan: _Plan, photos: Sequence[Photo], gap_s: float) -> Iterator[Run]:
+    """Photos that one camera took for one photographer, none later than `gap_s` after another."""
     series: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for place, photo in enumerate(photos):
         facts = photo.capture
@@ -237,7 +235,8 @@ def _runs(plan: _Plan, photos: Sequence[Photo], gap_s: float) -> Iterator[NDArra
         cuts = [n for n, (a, b) in enumerate(pairwise(frames), 1) if b[0] - a[0] > gap_s]
         for first, last in pairwise([0, *cuts, len(frames)]):
             if last - first > 1:
-                yield np.sort(np.array([place for _, place in frames[first:last]], np.int64))
+                moments, places = zip(*frames[first:last], strict=True)
+                yield Run(np.array(places, np.int64), np.array(moments, np.float64))
 
 
 def _taken_back(photo: Photo) -> Photo:

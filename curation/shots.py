@@ -11,7 +11,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from curation.formats import RAW_SUFFIXES
 from curation.xmp import EDITED
@@ -99,15 +98,22 @@ def standing_order(photo: Photo, shot: Shot) -> tuple[int, int, int, str]:
 
 def _name(path: str) -> _Name:
     stem = _strip(_plain_stem(path), _EDIT, _EXPORT)
-    base = _strip(stem, _EDIT, _EXPORT, _NUMBER) if stem[-1:] in "0123456789)" else stem
+    without = _NUMBER.sub("", stem)
+    base = stem if without in (stem, "") else _strip(without, _EDIT, _EXPORT, _NUMBER)
     return _Name(path.rpartition("/")[0], stem, base)
 
 
 def _plain_stem(path: str) -> str:
     """The name in lower case without its suffix, and without a RAW's before it (IMG.NEF.jpg)."""
-    name = PurePosixPath(path.rpartition("/")[2].casefold())
-    inner = PurePosixPath(name.stem)
-    return inner.stem if inner.suffix in RAW_SUFFIXES else name.stem
+    stem = _without_suffix(path.rpartition("/")[2].casefold())
+    inner = _without_suffix(stem)
+    return inner if stem[len(inner) :] in RAW_SUFFIXES else stem
+
+
+def _without_suffix(name: str) -> str:
+    # PurePath.stem does the same and takes as long as all the rest of settling.
+    stem, _, _ = name.rpartition(".")
+    return stem or name
 
 
 def _strip(stem: str, *marks: re.Pattern[str]) -> str:
