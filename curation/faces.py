@@ -38,7 +38,7 @@ __all__ = ["FaceFinder", "FoundFace", "NamedFinder", "estimate_pose", "find_yune
 
 _NO_LANDMARKS = "No landmarks: faces are boxed, but neither aligned nor cut."
 _LESS = {
-    "mtcnn": "MTCNN takes its place: it takes ten times as long and misses turned faces.",
+    "mtcnn": "MTCNN takes its place: it takes several times as long and misses turned faces.",
     "haar": f"Haar takes its place: it finds upright frontal faces only. {_NO_LANDMARKS}",
 }
 

@@ -50,8 +50,9 @@ _MOST_LOOKS, _MOST_TURNS = 12, 4  # faces, largest first; looks at one of them
 # A face on its side or head is often found too, with points that are quite wrong and scores of up
 # to 0.91 (measured likewise); upright faces mostly reach 0.92, and more than they do turned.
 _SURE = 0.92
-_CHECK_SIDE, _CHECK_COVER = 128, 2.0  # px of a crop that only has to tell which way is up
+_CHECK_SIDE, _CHECK_COVER = 128, 2.0  # px; enough to tell which way is up, and for a second look
 _MOST_DOUBTS = 4  # faces whose turn is questioned, largest first
+_NARROW = 64  # px; narrower pictures get a border
 _DETECTORS = 8  # sizes kept ready: another input size costs a detector more than a small search
 
 
@@ -130,7 +131,9 @@ class _Yunet:
         return rows
 
     def _detect(self, pixels_HWC: Srgb) -> NDArray[np.float32]:
-        size = (pixels_HWC.shape[1], pixels_HWC.shape[0])
+        """YuNet's answers N x 15 as they come: box, points and score in pixels of the picture."""
+        flipped_HWC = _at_least(cv2.cvtColor(np.ascontiguousarray(pixels_HWC), cv2.COLOR_RGB2BGR))
+        size = (flipped_HWC.shape[1], flipped_HWC.shape[0])
         if size not in self._detectors:
             # Overlap 1: nothing is thinned out. 5000 answers are more than any photo has.
             self._detectors[size] = cv2.FaceDetectorYN.create(
@@ -139,7 +142,6 @@ class _Yunet:
         self._detectors.move_to_end(size)
         if len(self._detectors) > _DETECTORS:
             self._detectors.popitem(last=False)
-        flipped_HWC = cv2.cvtColor(np.ascontiguousarray(pixels_HWC), cv2.COLOR_RGB2BGR)
         found: Any = self._detectors[size].detect(flipped_HWC)[1]
         return np.zeros((0, 15), np.float32) if found is None else found
 
@@ -170,13 +172,22 @@ class _Yunet:
             if abs(math.remainder(roll - before, math.tau)) < _TILT / 2:
                 break
         # A crop is easy to be sure of: a drawing scores 0.9 in one. Only tilt excuses a low score.
-        tilted = abs(math.remainder(_roll(best), math.pi / 2)) > _TILT
+        tilted = abs(math.remainder(roll, math.pi / 2)) > _TILT
+        mirrored = self._look(halvings, best, roll, (_CHECK_SIDE, _CHECK_COVER), mirrored=True)
+        if mirrored is not None:  # what it gets wrong to one side is as wrong to the other
+            best[_POINTS] = (best[_POINTS] + mirrored[_POINTS]) / 2
         best[_SIGHT] = best[_SCORE]
         best[_SCORE] = max(face[_SCORE], best[_SCORE] if tilted else 0)
         return best
 
     def _look(
-        self, halvings: Sequence[_Level], face: Rows, roll: float, crop: tuple[int, float]
+        self,
+        halvings: Sequence[_Level],
+        face: Rows,
+        roll: float,
+        crop: tuple[int, float],
+        *,
+        mirrored: bool = False,
     ) -> Rows | None:
         """The face in a crop (side in px, side over face width) that turns this roll upright."""
         side, cover = crop
@@ -185,10 +196,11 @@ class _Yunet:
         cos, sin = zoom * math.cos(roll), zoom * math.sin(roll)
         to_crop_22 = np.array([[cos, sin], [-sin, cos]])
         shift = side / 2 - to_crop_22 @ (face[:2] + face[2:4] / 2)
-        found = self._detect(_cut(level, to_crop_22, shift, side))
+        crop_HWC = _cut(level, to_crop_22, shift, side)
+        found = self._detect(crop_HWC[:, ::-1] if mirrored else crop_HWC)
         rows = np.pad(found.astype(np.float64), ((0, 0), (0, _COLUMNS - 15)))
         rows[:, _SCALE] = 1
-        seen = fuse(rows)
+        seen = _unmirrored(fuse(rows), side) if mirrored else fuse(rows)
         away = np.hypot(*(seen[:, :2] + seen[:, 2:4] / 2 - side / 2).T)
         if not len(seen) or away.min() > side / cover / 2:
             return None
@@ -285,6 +297,15 @@ def _in_range(rows: Rows) -> Rows:
     return rows[rows[:, 2] / rows[:, _SCALE] <= _MOST_WIDTH]
 
 
+def _at_least(pixels_HWC: Any) -> Any:
+    """The picture with a border where it is narrow: OpenCV 4.12 makes up faces below 33 px."""
+    height, width = pixels_HWC.shape[:2]
+    low, wide = max(_NARROW - height, 0), max(_NARROW - width, 0)
+    if not low and not wide:
+        return pixels_HWC
+    return cv2.copyMakeBorder(pixels_HWC, 0, low, 0, wide, cv2.BORDER_REPLICATE)
+
+
 def _whole(rows: Rows, level: _Level, corner: tuple[int, int]) -> Rows:
     """Without faces that the tile's edge cuts, unless it is the picture's edge too."""
     start = np.array(corner)
@@ -309,6 +330,15 @@ def _quarter_back(rows: Rows, width: int) -> Rows:
     back[:, 0], back[:, 1] = width - rows[:, 1] - rows[:, 3], rows[:, 0]
     back[:, 2], back[:, 3] = rows[:, 3], rows[:, 2]
     back[:, 4:14:2], back[:, 5:14:2] = width - rows[:, 5:14:2], rows[:, 4:14:2]
+    return back
+
+
+def _unmirrored(rows: Rows, width: int) -> Rows:
+    """The rows of a mirrored picture as they lie in it; what is left in it is named left again."""
+    back = rows.copy()
+    back[:, 0] = width - rows[:, 0] - rows[:, 2]
+    points = rows[:, _POINTS].reshape(-1, 5, 2)[:, [1, 0, 2, 4, 3]]
+    back[:, _POINTS] = (points * (-1, 1) + (width, 0)).reshape(-1, 10)
     return back
 
 
