@@ -73,12 +73,15 @@ class GatesConfig(Section):
         default=0, ge=0, description="faces at least half as wide as the main one, with it; 0: any"
     )
     near_duplicate_bits: int = Field(
-        default=24, ge=0, le=256, description="of 256; 0 finds only equals"
+        default=80, ge=0, le=256, description="of 256; colours must agree too; 0 finds only equals"
     )
     least_likeness: float = Field(
-        default=0.95, ge=-1, le=1, description="cosine that verifies a near duplicate"
+        default=0.955,
+        ge=-1,
+        le=1,
+        description="cosine of colours at equal hashes; towards near_duplicate_bits it rises",
     )
-    burst_s: float = Field(default=3, ge=0, description="seconds between frames of one burst")
+    burst_s: float = Field(default=1, ge=0, description="seconds between frames of one burst")
     honour_rejects: bool = Field(
         default=True, description="set aside what the photographer flagged as rejected"
     )
