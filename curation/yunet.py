@@ -52,7 +52,6 @@ _MOST_LOOKS, _MOST_TURNS = 12, 4  # faces, largest first; looks at one of them
 _SURE = 0.92
 _CHECK_SIDE, _CHECK_COVER = 128, 2.0  # px; enough to tell which way is up, and for a second look
 _MOST_DOUBTS = 4  # faces whose turn is questioned, largest first
-_NARROW = 64  # px; narrower pictures get a border
 _DETECTORS = 8  # sizes kept ready: another input size costs a detector more than a small search
 
 
@@ -132,7 +131,7 @@ class _Yunet:
 
     def _detect(self, pixels_HWC: Srgb) -> NDArray[np.float32]:
         """YuNet's answers N x 15 as they come: box, points and score in pixels of the picture."""
-        flipped_HWC = _at_least(cv2.cvtColor(np.ascontiguousarray(pixels_HWC), cv2.COLOR_RGB2BGR))
+        flipped_HWC = _bordered(cv2.cvtColor(np.ascontiguousarray(pixels_HWC), cv2.COLOR_RGB2BGR))
         size = (flipped_HWC.shape[1], flipped_HWC.shape[0])
         if size not in self._detectors:
             # Overlap 1: nothing is thinned out. 5000 answers are more than any photo has.
@@ -297,13 +296,15 @@ def _in_range(rows: Rows) -> Rows:
     return rows[rows[:, 2] / rows[:, _SCALE] <= _MOST_WIDTH]
 
 
-def _at_least(pixels_HWC: Any) -> Any:
-    """The picture with a border where it is narrow: OpenCV 4.12 makes up faces below 33 px."""
+def _bordered(pixels_HWC: Any) -> Any:
+    """The picture with a black border to whole multiples of 32 px, of which it needs two or more.
+
+    YuNet's grids are that coarse, and OpenCV 4.12 makes up faces in pictures of one multiple. It
+    would add this border itself, but then every shape of photo would need a detector of its own.
+    """
     height, width = pixels_HWC.shape[:2]
-    low, wide = max(_NARROW - height, 0), max(_NARROW - width, 0)
-    if not low and not wide:
-        return pixels_HWC
-    return cv2.copyMakeBorder(pixels_HWC, 0, low, 0, wide, cv2.BORDER_REPLICATE)
+    low, wide = (max(-(-s // 32) * 32, 64) - s for s in (height, width))
+    return cv2.copyMakeBorder(pixels_HWC, 0, low, 0, wide, cv2.BORDER_CONSTANT, value=(0, 0, 0))
 
 
 def _whole(rows: Rows, level: _Level, corner: tuple[int, int]) -> Rows:
