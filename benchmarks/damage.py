@@ -163,6 +163,7 @@ SERIES: list[tuple[str, str, list[Damage]]] = [
     ("occlusion", "brown sunglasses", [partial(sunglasses, colour=(45, 28, 15))]),
     ("occlusion", "hand", [hand]),
     ("occlusion", "microphone", [microphone]),
+    ("motion_blur", "strands of hair", [strands]),
     ("occlusion", "strands of hair", [strands]),
     ("occlusion", "side light (no damage)", [sidelight]),
     ("occlusion", "two lights (no damage)", [two_lights]),

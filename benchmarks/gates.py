@@ -31,7 +31,7 @@ from curation.skin import skin_mask
 from data_manifests.records import Box, Point
 
 CONFIG = GatesConfig()
-MOST_EYES = 252  # px between the eyes of the faces that are damaged; larger ones are reduced first
+MOST_EYES = 189  # px between the eyes of the faces that are damaged; larger ones are reduced first
 TONES = ((41, "light"), (28, "intermediate"), (10, "tan"), (-30, "brown"), (-math.inf, "dark"))
 
 
@@ -57,7 +57,7 @@ def faces(folder: Path) -> Iterator[Seen]:
 
 
 def cut(name: str, pixels: np.ndarray, face: FoundFace) -> Seen:
-    wide, high = face.box.width * 0.5, face.box.height * 0.5
+    wide, high = face.box.width * 0.4, face.box.height * 0.4
     left, top = max(int(face.box.left - wide), 0), max(int(face.box.top - high), 0)
     part = pixels[top : int(face.box.bottom + high), left : int(face.box.right + wide)]
     return Seen(name, np.ascontiguousarray(part), moved(face, left, top, 1))
