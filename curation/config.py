@@ -37,7 +37,7 @@ class GatesConfig(Section):
         "off, since sharp photos of real cameras lie anywhere from -32 to -13",
     )
     most_motion_blur: float = Field(
-        default=0.78,
+        default=0.74,
         ge=0,
         le=1,
         description="0 none, 1 sharp along one direction only; 1 asks nothing",
