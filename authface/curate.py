@@ -33,11 +33,13 @@ class _Tally:
     states: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     faces: int = 0
+    changed: int = 0  # rows that the tables did not have like this
     said: list[tuple[str, str]] = field(default_factory=list)  # (path, problem) for people
 
     def count(self, item: Ingested) -> None:
         """Take in one file."""
         self.status[item.status] += 1
+        self.changed += item.photo is not None and item.changed
         if item.status == "new" and item.photo is not None:
             self.states[item.photo.state] += 1
             self.reasons.update(item.photo.reasons)
@@ -106,7 +108,8 @@ def ingest(
     stream = _stream(found, place, config, known, engine=engine, rehash=rehash)
     tally = _run(store, stream, total=len(found), as_json=as_json)
     if shard is None:
-        _settle(store, config, as_json=as_json)
+        unchanged = list(known.values()) if not tally.changed else None
+        _settle(store, config, unchanged, as_json=as_json)
     elif not as_json:
         console.say("  when all parts are done: authface photos settle")
     if tally.status["unreadable"]:
@@ -157,11 +160,13 @@ def _run(store: Store, stream: Iterator[Ingested], *, total: int, as_json: bool)
     return tally
 
 
-def _settle(store: Store, config: IngestConfig, *, as_json: bool) -> None:
+def _settle(
+    store: Store, config: IngestConfig, unchanged: list[Photo] | None, *, as_json: bool
+) -> None:
     """Duplicates, bursts and shots, over all photos in the tables."""
     from curation.settle import settle_tables
 
-    settled = settle_tables(store, config.gates)
+    settled = settle_tables(store, config.gates, photos=unchanged)
     if as_json:
         console.data({"settled": settled.changed})
     elif settled.changed:

@@ -33,7 +33,12 @@ PACKAGES = (
     ("rawpy", "curation", False),
     ("tifffile", "curation", False),
     ("imagehash", "curation", True),
+    ("simplejpeg", "curation", True),
+    ("pyvips", "curation", True),
     ("pillow-heif", "heif", False),
+    ("psd-tools", "psd", False),
+    ("imagecodecs", "fast", False),
+    ("obstore", "cloud", False),
     ("label-studio-sdk", "annotation", True),
     ("torch", "training", True),
     ("diffusers", "training", True),
@@ -138,7 +143,9 @@ def _face_finder(settings: Settings) -> Iterator[Finding]:
     except (AuthFaceError, ImportError) as error:
         yield Finding("face finder", "missing", str(error), blocks=True)
         return
-    lost = "" if finder.has_landmarks else " (no landmarks: faces are boxed but not aligned)"
+    lost = f". {finder.lacks}" if finder.lacks else ""
+    if not finder.has_landmarks:
+        lost += " It gives no landmarks: faces are boxed but not aligned."
     yield Finding("face finder", "ok", finder.name + lost)
 
 

@@ -158,10 +158,16 @@ def consent_withdraw(consent_id: str, workspace: WorkspaceOption = None) -> None
     from datetime import UTC, datetime
 
     from data_manifests.consent import withdraw
+    from data_manifests.records import Face
     from data_manifests.store import Store
 
     place, _ = open_workspace(workspace)
-    withdraw(Store(place.tables), consent_id, datetime.now(UTC))
+    store, now = Store(place.tables), datetime.now(UTC)
+    withdraw(store, consent_id, now)
+    if any(face.identity_group for face in store.read(Face)):
+        from curation.identity import clear_groups
+
+        console.done(f"{clear_groups(store, now)} faces taken out of their identity group")
     console.done(
         f"consent {consent_id} is withdrawn; run `authface manifest build` to leave its photos out"
     )

@@ -87,7 +87,6 @@ def settle(workspace: WorkspaceOption = None) -> None:
     Example: authface photos settle
     """
     from curation.settle import settle_tables
-
     from data_manifests.store import Store
 
     place, settings = open_workspace(workspace)
@@ -102,23 +101,22 @@ def embed(workspace: WorkspaceOption = None) -> None:
 
     Example: authface photos embed
     """
-    from curation.embed import embed_photos, open_embedder
-
     from authface.prompts import question_prompts
-    from data_manifests.records import Photo
+    from curation.embed import embed_table, open_embedder
     from data_manifests.store import Store
 
     place, settings = open_workspace(workspace)
     config = settings.ingest.embed
     embedder = open_embedder(config)
-    store = Store(place.tables)
-    rows = [p for p in store.read(Photo) if p.proxy_path]
-    stream = embed_photos(
-        rows, media=place.media, embedder=embedder, prompts=question_prompts(), config=config
+    stream = embed_table(
+        Store(place.tables),
+        media=place.media,
+        embedder=embedder,
+        prompts=question_prompts(),
+        config=config,
     )
-    made = list(console.track(stream, total=len(rows), label="embed"))
-    store.upsert(Photo, made, why=f"embed with {embedder.name}")
-    console.done(f"{len(made)} photos embedded with {embedder.name}")
+    made = sum(1 for _ in console.track(stream, label="embed"))
+    console.done(f"{made} photos embedded with {embedder.name}")
 
 
 @faces_app.command("list")
@@ -149,7 +147,6 @@ def identify(workspace: WorkspaceOption = None) -> None:
     Example: authface faces identify
     """
     from curation.identity import identify as group
-
     from data_manifests.errors import ConfigError
     from data_manifests.store import Store
 

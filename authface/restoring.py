@@ -140,7 +140,10 @@ def _open_finder(settings: Settings) -> NamedFinder:
     from curation.faces import open_finder
 
     least = settings.restore.least_score
-    return open_finder(settings.ingest.faces.model_copy(update={"least_score": least}))
+    finder = open_finder(settings.ingest.faces.model_copy(update={"least_score": least}))
+    if finder.lacks:
+        console.note(finder.lacks)
+    return finder
 
 
 def _with_options(config: Any, given: dict[str, Any]) -> Any:

@@ -106,7 +106,7 @@ def _refusal(reason: str, wrong: str) -> dict[str, Any]:
 def _new_memory_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("photo", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    return os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115 - the copy outlives it
+    return os.dup(tempfile.TemporaryFile().fileno())  # the copy outlives it
 
 
 def _memory_file(parts: Sequence[bytes]) -> int:

@@ -102,7 +102,8 @@ class FacesConfig(Section):
     )
     rotations: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="search turned by 90, 180 and 270 degrees; auto: if none is found upright",
+        description="search turned by 90, 180 and 270 degrees; auto: if none is found upright,"
+        " or one looks surer turned",
     )
     small_faces: bool = Field(default=False, description="search tiles for small faces too")
     fetch: bool = Field(
@@ -128,7 +129,7 @@ class CropsConfig(Section):
 
 
 class EmbedConfig(Section):
-    """The open_clip model behind suggestions and near-duplicate checks; off if no model is named."""
+    """The open_clip model behind suggestions and near-duplicate checks; off without a model."""
 
     model: str | None = Field(default=None, description="open_clip model name, such as ViT-B-32")
     pretrained: str | None = Field(

@@ -79,8 +79,7 @@ def native_side(matrix_23: Matrix, size: int) -> float:
 
 def warp(levels: Sequence[Pixels], matrix_23: Matrix, size: int) -> Pixels:
     """The aligned square of `size` px, from the smallest level that still need not be enlarged."""
-    full_height, full_width = levels[0].shape[:2]
-    fitting = [_level_matrix(level, matrix_23, full_width, full_height) for level in levels]
+    fitting = [_level_matrix(level, matrix_23, levels[0].shape[1]) for level in levels]
     usable = [i for i, m in enumerate(fitting) if _scale(m) <= 1.0 + 1e-3]
     chosen = usable[-1] if usable else 0
     centred = fitting[chosen].copy()
@@ -198,11 +197,10 @@ def _square(centre: NDArray[np.float64], side: float, limit: int) -> Box:
     return Box(left=left, top=top, right=max(right, left + 1), bottom=max(bottom, top + 1))
 
 
-def _level_matrix(level: Pixels, matrix_23: Matrix, full_width: int, full_height: int) -> Matrix:
-    height, width = level.shape[:2]
-    return np.hstack(
-        [matrix_23[:, :2] * (full_width / width, full_height / height), matrix_23[:, 2:]]
-    )
+def _level_matrix(level: Pixels, matrix_23: Matrix, full_width: int) -> Matrix:
+    # A halving leaves out the last pixel of an odd side, so the ratio of the sizes is a little off.
+    halvings = round(math.log2(full_width / level.shape[1]))
+    return np.hstack([matrix_23[:, :2] * 2.0**halvings, matrix_23[:, 2:]])
 
 
 def _scale(matrix_23: Matrix) -> float:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from curation.pipeline import Ingested
 from data_manifests.records import Face, Photo
 from data_manifests.store import Store
 
 __all__ = ["BATCH", "commit", "known_photos"]
+
+_Standing = dict[str, dict[str, str | None]]  # photo_id -> face_id -> identity group
 
 BATCH = 32  # photos
 _SHARE = 0.1  # of the time that may go into commits: each one reads the table it adds to
@@ -43,14 +46,17 @@ def commit(store: Store, stream: Iterable[Ingested], *, batch: int = BATCH) -> I
         _write(store, waiting, before)
 
 
-def _write(store: Store, items: list[Ingested], before: Mapping[str, list[str]]) -> None:
+def _write(store: Store, items: list[Ingested], before: _Standing) -> None:
     """Faces first: a photo that is in the table is done, so its faces must be there by then."""
     judged = [i for i in items if i.status == "new" and i.photo is not None]
-    faces = [f for i in judged for f in i.faces]
-    standing = {face_id for i in judged if i.photo for face_id in before.get(i.photo.photo_id, ())}
+    standing: dict[str, str | None] = {}
+    for item in judged:
+        standing |= before.get(item.photo.photo_id, {}) if item.photo else {}
+    # Who a face belongs to was found from all faces: judging its photo again changes nothing there.
+    faces = [replace(f, identity_group=standing.get(f.face_id)) for i in judged for f in i.faces]
     if faces:
         store.upsert(Face, faces, why=f"ingest {len(judged)} photos")
-    gone = standing - {f.face_id for f in faces}
+    gone = set(standing) - {f.face_id for f in faces}
     if gone:
         store.remove(Face, gone, why="found otherwise by a newer ingest")
     photos = [i.photo for i in items if i.photo is not None]
@@ -58,11 +64,11 @@ def _write(store: Store, items: list[Ingested], before: Mapping[str, list[str]])
         store.upsert(Photo, photos, why=f"ingest {len(photos)} photos")
 
 
-def _faces_by_photo(store: Store) -> dict[str, list[str]]:
+def _faces_by_photo(store: Store) -> _Standing:
     if store.version(Face) is None:
         return {}
-    columns = store.table(Face).select(["photo_id", "face_id"]).to_pydict()
-    found: dict[str, list[str]] = {}
-    for photo_id, face_id in zip(columns["photo_id"], columns["face_id"], strict=True):
-        found.setdefault(photo_id, []).append(face_id)
+    columns = store.table(Face).select(["photo_id", "face_id", "identity_group"]).to_pydict()
+    found: _Standing = {}
+    for photo_id, face_id, group in zip(*columns.values(), strict=True):
+        found.setdefault(photo_id, {})[face_id] = group
     return found

@@ -305,9 +305,14 @@ def _after(photo: Photo, standing: Photo | None) -> Photo:
     """The new row with what an earlier one holds and a worker can't know."""
     if standing is None:
         return photo
+    marked = [v for v in standing.verdicts if v.gate == "watermark"]
+    refused = tuple(v.gate for v in marked if not v.keep)
     photo = replace(
         photo,
         copies=standing.copies,
+        verdicts=(*photo.verdicts, *marked),
+        reasons=(*photo.reasons, *refused),
+        state="set_aside" if refused and photo.state == "kept" else photo.state,
         embedding=standing.embedding,
         embedder=standing.embedder,
         suggestions=standing.suggestions,

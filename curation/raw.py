@@ -23,8 +23,8 @@ from curation import metadata
 from curation.decode import DecodedPhoto, upright
 from curation.facts import Facts, read_judgement, rgb_profile
 from curation.jpeg import decode_jpeg
+from curation.xmp import fill_rights
 from data_manifests.errors import UnreadablePhoto
-from data_manifests.records import Capture
 
 __all__ = ["OpenedRaw", "open_raw", "read_preview", "read_raw", "read_raw_facts"]
 
@@ -122,7 +122,7 @@ def read_preview(path: Path, *, most_pixels: int) -> DecodedPhoto:
         orientation=turn,
         icc=icc,
         colour_profile="of the embedded preview",
-        capture=_capture(path),
+        **_told(path),
         development="embedded preview: the RAW data could not be developed",
     )
     return DecodedPhoto(turned, facts)
@@ -187,7 +187,6 @@ def _facts(opened: Any, path: Path, most_pixels: int) -> Facts:
             "too_many_pixels", f"{sizes.raw_width} x {sizes.raw_height} is more than is allowed."
         )
     turned = sizes.flip in (5, 6)
-    said = read_judgement(path, _xmp_packet(path))
     return Facts(
         format="RAW",
         width=sizes.iheight if turned else sizes.iwidth,
@@ -196,13 +195,7 @@ def _facts(opened: Any, path: Path, most_pixels: int) -> Facts:
         orientation=_TURNS.get(sizes.flip, 1),
         colour_profile=PROFILE,
         development=DEVELOPMENT,
-        capture=_capture(path),
-        xmp_rating=said.rating,
-        xmp_label=said.label,
-        xmp_pick=said.pick,
-        keywords=said.keywords,
-        rights=said.rights,
-        notes=said.notes,
+        **_told(path),
     )
 
 
@@ -235,15 +228,30 @@ def _ends(page: Any) -> list[int]:
     return own + [end for inner in (page.pages or ()) for end in _ends(inner)]
 
 
-def _capture(path: Path) -> Capture | None:
+def _told(path: Path) -> dict[str, Any]:
+    """What metadata and sidecars say, as fields of Facts."""
+    exif, said = _exif(path), read_judgement(path, _xmp_packet(path))
+    return {
+        "capture": exif.capture,
+        "rights": fill_rights(said.rights, exif.rights),
+        "latitude": exif.latitude,
+        "longitude": exif.longitude,
+        "xmp_rating": said.rating,
+        "xmp_label": said.label,
+        "xmp_pick": said.pick,
+        "keywords": said.keywords,
+        "notes": (*exif.notes, *said.notes),
+    }
+
+
+def _exif(path: Path) -> metadata.ExifSaid:
     exif = Image.Exif()
     try:
         with path.open("rb") as handle:
             exif.load_from_fp(handle)
-            facts = metadata.capture_facts(exif, exif.get_ifd(0x8769))
-            return facts if facts != Capture() else None
+            return metadata.read_exif(exif)
     except Exception:  # many RAW formats are no TIFF; metadata never costs the photo
-        return None
+        return metadata.ExifSaid()
 
 
 def _xmp_packet(path: Path) -> bytes:

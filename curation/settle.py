@@ -58,9 +58,14 @@ class Settled:
         return f"{self.kept} of {self.photos} photos stay; set aside: {found}"
 
 
-def settle_tables(store: Store, config: GatesConfig) -> Settled:
-    """Settle the photos of the tables and write those that change, in one commit."""
-    photos = store.read(Photo)
+def settle_tables(
+    store: Store, config: GatesConfig, *, photos: Sequence[Photo] | None = None
+) -> Settled:
+    """Settle the photos of the tables and write those that change, in one commit.
+
+    `photos` are the rows where they were read already and have not changed since.
+    """
+    photos = store.read(Photo) if photos is None else photos
     busy = frozenset(t.photo_id for t in store.read(Task) if t.state != "deleted")
     changed = settle(photos, eye_distance=_eye_distances(store), busy=busy, config=config)
     if changed:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from datetime import datetime
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ import pyarrow as pa
 __all__ = ["arrow_schema", "key_of", "records_from_table", "table_from_records"]
 
 Record = TypeVar("Record")
+
+Make = Callable[[Any], Any]
 
 _HINTS: dict[type, dict[str, Any]] = {}  # resolving annotations costs more than building a row
 
@@ -89,16 +92,29 @@ def _hints(noun: type) -> dict[str, Any]:
 
 
 def _build(noun: type[Record], row: dict[str, Any]) -> Record:
-    hints = _hints(noun)
-    values = {n: _value(h, row[n]) for n, h in hints.items() if n in row and row[n] is not None}
+    values = {}
+    for name, make in _plan(noun):
+        value = row.get(name)
+        if value is not None:
+            values[name] = value if make is None else make(value)
     return noun(**values)
 
 
-def _value(hint: Any, value: Any) -> Any:
+@cache
+def _plan_of(noun: Any) -> tuple[tuple[str, Make | None], ...]:
+    """Each field's name and what makes its value from Arrow's; none where that is the value."""
+    return tuple((name, _maker(hint)) for name, hint in _hints(noun).items())
+
+
+def _plan(noun: type) -> tuple[tuple[str, Make | None], ...]:
+    return _plan_of(typing.cast(Any, noun))
+
+
+def _maker(hint: Any) -> Make | None:
     inner, _ = _strip_none(hint)
     if typing.get_origin(inner) is tuple:
-        item = typing.get_args(inner)[0]
-        return tuple(_value(item, v) for v in value)
+        make = _maker(typing.get_args(inner)[0])
+        return tuple if make is None else lambda values: tuple(map(make, values))
     if is_dataclass(inner):
-        return _build(typing.cast(type, inner), value)
-    return value
+        return partial(_build, typing.cast(type, inner))
+    return None

@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from annotation.server import LocalServer
 
+os.environ.setdefault("AUTHFACE_OFFLINE", "1")  # no test fetches a model file from its publisher
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
