@@ -119,6 +119,26 @@ def embed(workspace: WorkspaceOption = None) -> None:
     console.done(f"{made} photos embedded with {embedder.name}")
 
 
+@app.command()
+def fetch(workspace: WorkspaceOption = None) -> None:
+    """Bring crops, tiles and proxies that lie at [ingest] media_url and are missing here.
+
+    Example: authface photos fetch
+    """
+    from curation.remote import fetch_media
+    from data_manifests.errors import ConfigError
+
+    place, settings = open_workspace(workspace)
+    url = settings.ingest.media_url
+    if url is None:
+        raise ConfigError("No media_url is set.", "Set [ingest] media_url = 's3://bucket/folder'.")
+    rows, faces = _read(workspace, None)
+    shown = [n for p in rows for n in (p.proxy_path, p.thumb_path) if n]
+    names = [*shown, *(c.path for f in faces for c in f.crops)]
+    stream = console.track(fetch_media(url, place.media, names), label="fetch")
+    console.done(f"{sum(1 for _ in stream)} of {len(names)} pictures fetched from {url}")
+
+
 @faces_app.command("list")
 def list_faces(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """List the faces: photo, size, pose, finder, crops and tiles.

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from curation.colour import shrink
 from curation.config import GatesConfig
-from curation.duplicates import descriptor, hash_words, low_words, perceptual_hash
+from curation.duplicates import descriptor, hash_words, low_words, pack, perceptual_hash
 from curation.looks import Looks, Reach
 from curation.pairs import near_pairs
 from curation.settle import settle
@@ -114,7 +114,7 @@ def seen(pixels: Srgb, name: str) -> Photo:
         state="kept",
         size_bytes=1,
         perceptual_hash=perceptual_hash(pixels),
-        descriptor=descriptor(pixels),
+        descriptor=pack(descriptor(pixels)),
     )
 
 
@@ -164,7 +164,7 @@ def speed(count: int = 100_000) -> None:
     print(f"near pairs of {count} hashes within {NARROW} bits: {time.process_time() - start:.1f} s")
     settled("settle them without hashes", bare)
     rows = [
-        replace(photo, perceptual_hash=known, descriptor=tuple(vector))
+        replace(photo, perceptual_hash=known, descriptor=pack(vector))
         for photo, known, vector in zip(bare, hashes, vectors.tolist(), strict=True)
     ]
     settled("settle them, all distinct", rows)

@@ -6,7 +6,9 @@ picture, the descriptor verifies them: a hash of a two-tone picture says little,
 
 from __future__ import annotations
 
+import base64
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -23,8 +25,10 @@ __all__ = [
     "descriptor",
     "hash_words",
     "low_words",
+    "pack",
     "perceptual_hash",
     "pixel_hash",
+    "unpack",
 ]
 
 _SIDE = 16  # 16 x 16 low frequencies of a 64 x 64 DCT
@@ -71,6 +75,18 @@ def descriptor(pixels_HWC: NDArray[np.uint8]) -> tuple[float, ...]:
     if length < _FLAT:
         return (0.0,) * len(values)
     return tuple(round(float(v), 5) for v in values / length)
+
+
+def pack(vector: Sequence[float]) -> str:
+    """A vector of values from -1 to 1 as text, a hundredth of its size as Python numbers."""
+    whole = np.rint(np.asarray(vector, np.float64) * 32767).astype("<i2")
+    return base64.b64encode(whole.tobytes()).decode()
+
+
+def unpack(text: str | None) -> NDArray[np.float32]:
+    """The vector of `pack`, empty where there is none."""
+    whole = np.frombuffer(base64.b64decode(text or ""), "<i2")
+    return (whole / 32767).astype(np.float32)
 
 
 def _windowed(plane_HWC: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -119,7 +119,7 @@ def _missing_yunet(config: FacesConfig) -> str:
     if not config.fetch:
         return "YuNet's model file is missing and [ingest.faces] fetch is off."
     if is_offline():
-        return "YuNet's model file is missing and nothing may be fetched offline."
+        return "YuNet's model file is missing (`authface models get yunet` fetches it)."
     return _fetch_problem()
 
 
@@ -136,7 +136,7 @@ def _fetch_problem() -> str:
 @cache
 def _warn(lacks: str) -> None:
     """Log it once in the life of a process."""
-    log.warning("%s", lacks)
+    log.info("%s", lacks)  # the command line shows it; a library says it no louder
 
 
 def _yunet(config: FacesConfig) -> NamedFinder:

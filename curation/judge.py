@@ -18,7 +18,7 @@ from curation import crops, gates
 from curation.colour import pyramid, shrink, to_deep_srgb, to_eight_bits, to_srgb
 from curation.config import IngestConfig
 from curation.decode import DecodedPhoto, Pixels
-from curation.duplicates import descriptor, perceptual_hash, pixel_hash
+from curation.duplicates import descriptor, pack, perceptual_hash, pixel_hash
 from curation.faces import FoundFace, NamedFinder, estimate_pose
 from curation.lossless import encode_jpeg, encode_lossless
 from data_manifests.records import Box, Crop, Face, Photo, Point, Verdict
@@ -40,7 +40,7 @@ class Judged:
 
     perceptual_hash: str
     pixel_hash: str | None
-    descriptor: tuple[float, ...]
+    descriptor: str
     proxy_path: str
     proxy_width: int
     proxy_height: int
@@ -115,7 +115,7 @@ def judge(
     return Judged(
         perceptual_hash=perceptual_hash(small_HWC),
         pixel_hash=pixel_hash(levels[0]) if frame.native else None,
-        descriptor=descriptor(small_HWC),
+        descriptor=pack(descriptor(small_HWC)),
         proxy_path=proxy_path,
         proxy_width=proxy_HWC.shape[1],
         proxy_height=proxy_HWC.shape[0],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.duplicates import LUMA_CELLS, hash_words, low_words
+from curation.duplicates import LUMA_CELLS, hash_words, low_words, unpack
 from curation.pairs import first_pairs
 from data_manifests.records import Photo
 
@@ -51,7 +51,7 @@ class Looks:
 
     def __init__(self, photos: Sequence[Photo]) -> None:
         self.words = hash_words([str(p.perceptual_hash) for p in photos])
-        self._colours = _Vectors.of([p.descriptor for p in photos])
+        self._colours = _Vectors.of([unpack(p.descriptor) for p in photos])
         names = sorted({p.embedder for p in photos if p.embedder and p.embedding})
         self._embedded = [
             _Vectors.of([p.embedding if p.embedder == name else () for p in photos])
@@ -89,8 +89,8 @@ class _Vectors:
         self.lengths = np.linalg.norm(rows, axis=1)
 
     @classmethod
-    def of(cls, tuples: Sequence[tuple[float, ...]]) -> _Vectors:
-        """From one tuple a photo, empty where there is none."""
+    def of(cls, tuples: Sequence[tuple[float, ...] | NDArray[np.float32]]) -> _Vectors:
+        """From one vector a photo, empty where there is none."""
         width = max((len(row) for row in tuples), default=0)
         rows = np.zeros((len(tuples), width), np.float32)
         there = np.array([width > 0 and len(row) == width for row in tuples], np.bool_)

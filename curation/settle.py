@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from curation.config import GatesConfig
+from curation.duplicates import unpack
 from curation.looks import Grouping, Looks, Reach, Run
 from curation.shots import find_shots, standing_order
 from data_manifests.records import Face, Photo, Task, Verdict
@@ -49,12 +50,12 @@ class Settled:
     def text(self) -> str:
         """One line for people."""
         told = (
-            (self.shots, "other files of a shot"),
-            (self.exact_duplicates, "same pixels"),
-            (self.near_duplicates, "near duplicates"),
-            (self.bursts, "burst frames"),
+            (self.shots, "as another file of a shot"),
+            (self.exact_duplicates, "with the same pixels"),
+            (self.near_duplicates, "as near duplicate"),
+            (self.bursts, "as burst frame"),
         )
-        found = ", ".join(f"{count} {what}" for count, what in told if count) or "no duplicates"
+        found = ", ".join(f"{count} {what}" for count, what in told if count) or "no duplicate"
         return f"{self.kept} of {self.photos} photos stay; set aside: {found}"
 
 
@@ -288,7 +289,9 @@ def _steps(value: float | None) -> int:
 def _comparable(photo: Photo) -> bool:
     """A blank picture, whose descriptor is all zeros, is like nothing."""
     has_hash = photo.perceptual_hash is not None and len(photo.perceptual_hash) == 64
-    return has_hash and (not photo.descriptor or any(photo.descriptor) or bool(photo.embedding))
+    if not has_hash or photo.descriptor is None or photo.embedding:
+        return has_hash
+    return bool(unpack(photo.descriptor).any())
 
 
 def _measured(gate: str, bits: int, reach: Reach, why: str) -> Verdict:

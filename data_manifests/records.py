@@ -178,8 +178,9 @@ class Photo:
     notes: tuple[str, ...] = column("oddities that did not cost the photo", default=())
     shot_id: str | None = column("files of one shot (RAW, JPEG, edits) share it", default=None)
     duplicate_group: str | None = column("near duplicates and bursts share it", default=None)
-    descriptor: tuple[float, ...] = column(
-        "small colour picture as a unit vector, to verify near duplicates", default=()
+    descriptor: str | None = column(
+        "small colour picture as a unit vector, 16-bit integers in base64, to verify duplicates",
+        default=None,
     )
     embedding: tuple[float, ...] = column("unit vector of the embedder", default=())
     embedder: str | None = column("model that made embedding and suggestions", default=None)

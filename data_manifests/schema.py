@@ -50,7 +50,9 @@ def table_from_records(noun: type[Record], records: Iterable[Record]) -> pa.Tabl
 
 def records_from_table(noun: type[Record], table: pa.Table) -> list[Record]:
     """The rows as records; columns the noun does not know are ignored."""
-    return [_build(noun, row) for row in table.to_pylist()]
+    # A batch at a time: rows as dicts take several times the room that they take as records.
+    batches = table.to_batches(max_chunksize=1024)
+    return [_build(noun, row) for batch in batches for row in batch.to_pylist()]
 
 
 def _arrow_fields(noun: type) -> list[pa.Field]:

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 D50 = np.array([0.9642, 1.0, 0.8249])
-# Primaries' chromaticities and the gamma. Source: SMPTE EG 432-1 (P3), ISO 22028-2 (ROMM, ProPhoto).
+# Primaries and gamma. Source: SMPTE EG 432-1 (P3), ISO 22028-2 (ROMM, which is ProPhoto).
 SPACES = {
     "P3": (((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)), (0.3127, 0.3290), 2.2),
     "ProPhoto": (((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001)), (0.3457, 0.3585), 1.8),

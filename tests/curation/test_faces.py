@@ -116,12 +116,12 @@ def test_without_yunet_the_next_best_takes_over_and_says_what_is_lost(
         pytest.skip("facenet-pytorch is not installed")
     if not installed:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         finder = open_finder(FacesConfig())
         open_finder(FacesConfig())
     assert finder.name.startswith("mtcnn" if installed else "haar")
     assert finder.has_landmarks is installed
-    assert "offline" in finder.lacks
+    assert "authface models get yunet" in finder.lacks
     assert ("No landmarks" in finder.lacks) is not installed
     assert [r.message for r in caplog.records] == [finder.lacks]  # said once, not at every call
 

@@ -1,4 +1,4 @@
-"""Colour, depth and orientation are right once: every path from a file to sRGB against littlecms."""
+"""Colour, depth and orientation are right once: every way to sRGB against littlecms."""
 
 from __future__ import annotations
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from curation.config import GatesConfig
+from curation.duplicates import pack
 from curation.settle import SETTLED_GATES, Settled, settle, settle_tables
 from data_manifests.records import Box, Capture, Face, Photo, Task, Verdict
 from data_manifests.store import Store
 
 CONFIG = GatesConfig()
 NOON = datetime(2026, 5, 6, 12, 0, 0, tzinfo=UTC)
-BLANK = (0.0,) * 150
+BLANK = pack([0.0] * 150)
 
 
 def hashed(seed: int, turned: int = 0) -> str:
@@ -59,7 +60,7 @@ def photo(
         bit_depth=8,
         size_bytes=1000,
         perceptual_hash=None if seed is None else hashed(seed, turned),
-        descriptor=() if seed is None else coloured(seed, away),
+        descriptor=None if seed is None else pack(coloured(seed, away)),
         capture=Capture(camera="Canon EOS R5", body_serial="ab", taken_at=taken) if taken else None,
         verdicts=(Verdict(gate="sharpness", value=20.0, keep=True),),
     )
@@ -142,7 +143,7 @@ def test_a_grey_version_is_compared_by_its_brightness() -> None:
     grey[100:] = 0
     grey /= np.linalg.norm(grey)
     assert colours @ grey < CONFIG.least_likeness
-    rows = settled([photo("a.jpg", 3), photo("b.jpg", 3, descriptor=tuple(grey.tolist()))])
+    rows = settled([photo("a.jpg", 3), photo("b.jpg", 3, descriptor=pack(grey))])
     assert rows["b.jpg"].reasons == ("near_duplicate",)
 
 
@@ -160,7 +161,7 @@ def test_embeddings_of_one_model_speak_where_both_have_one() -> None:
 
 def test_rows_without_colours_are_only_alike_if_their_hashes_nearly_are() -> None:
     for turned, state in ((8, "set_aside"), (20, "kept")):
-        rows = settled([photo("a.jpg", 7), photo("b.jpg", 7, turned, descriptor=())])
+        rows = settled([photo("a.jpg", 7), photo("b.jpg", 7, turned, descriptor=None)])
         assert rows["b.jpg"].state == state
 
 
@@ -173,7 +174,7 @@ def test_likeness_is_not_passed_on_along_a_drift() -> None:
             photo(
                 f"{n}.jpg",
                 1,
-                descriptor=tuple((np.cos(a) * plain + np.sin(a) * other).tolist()),
+                descriptor=pack(np.cos(a) * plain + np.sin(a) * other),
             )
             for n, a in enumerate(angles)
         ]
@@ -229,7 +230,7 @@ def test_the_best_frame_of_a_burst_is_kept_and_the_rest_say_which() -> None:
         {"photographer": "someone else"},
         {"capture": Capture(camera="Canon EOS R5", body_serial="cd", taken_at=NOON)},
         {"capture": Capture(camera="Canon EOS R5", body_serial="ab")},
-        {"descriptor": coloured(99)},
+        {"descriptor": pack(coloured(99))},
         {"perceptual_hash": hashed(99)},
     ],
 )
