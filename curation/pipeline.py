@@ -41,6 +41,7 @@ __all__ = [
 CODE_VERSION = 2  # raise it when the same file and settings would be judged otherwise
 MakeEngine = Callable[[IngestConfig, Path, Mapping[str, str]], Engine]  # keys by photo_id
 _OWNERS = ("photographer", "licence", "consent_id", "subject_id")
+_WRITTEN: Future[Hashed] = Future()
 _SETTLED_LATER = ("near_duplicate_bits", "least_likeness", "burst_s")  # from the tables
 _ELSEWHERE = {"decoder", "embed", "identity"}  # sections that don't change what a file's row says
 
@@ -189,6 +190,8 @@ class _Run:
         self.settings = _settings_digest(config, open_finder(config.faces).name)
         self.by_stamp: dict[tuple[str, int, int], Photo] = {}
         self.rows: dict[str, Photo] = {}  # judged or changed in this run
+        self.plain_key = hashlib.sha256(self.settings.encode()).hexdigest()[:32]
+        self._folders: dict[Path, bool] = {}
 
     def trust_times(self) -> None:
         """Take a file of the same name, size and time of change as unchanged."""
@@ -237,6 +240,8 @@ class _Run:
         )
         photo = _owned(_after(photo, standing), self.config)[0]
         self.rows[photo.photo_id] = photo
+        # The claim stays, so that an equal file is not judged again; what it held is written.
+        self.engine.claimed[photo.photo_id] = _WRITTEN
         return Ingested(name, "new", photo, taken.faces, _problem(photo))
 
     def _seen(self, found: Found, photo_id: str) -> Ingested:
@@ -261,6 +266,8 @@ class _Run:
 
     def key_of(self, found: Found) -> str:
         """Settings and sidecars: a new rating in Lightroom makes the photo worth another look."""
+        if not found.url and not self._holds_sidecars(found.path.parent):
+            return self.plain_key
         digest = hashlib.sha256(self.settings.encode())
         if found.url:
             digest.update(found.sidecars_state.encode())
@@ -269,6 +276,16 @@ class _Run:
             with contextlib.suppress(OSError):
                 digest.update(sidecar.read_bytes())
         return digest.hexdigest()[:32]
+
+    def _holds_sidecars(self, folder: Path) -> bool:
+        """Whether a folder holds any sidecar: looking for four names per photo takes far longer."""
+        if folder not in self._folders:
+            try:
+                names = os.listdir(folder)  # noqa: PTH208 - names are enough, and far cheaper
+            except OSError:
+                return True  # it can be entered and not listed
+            self._folders[folder] = any(n.lower().endswith(".xmp") for n in names)
+        return self._folders[folder]
 
 
 def _place(photo: Photo) -> tuple[str, int, int]:

@@ -194,7 +194,7 @@ class Store:
     ) -> tuple[list[Record], list[Record]]:
         key = key_of(noun)
         newest = {getattr(r, key): r for r in rows}  # the last one wins where a key comes twice
-        touched = _rows(table).filter(pc.field(key).isin(pa.array(list(newest), pa.string())))
+        touched = _rows_with(table, key, pa.array(list(newest), pa.string()))
         stored = {getattr(r, key): r for r in records_from_table(noun, touched)}
         added = [r for k, r in newest.items() if k not in stored]
         changed = [r for k, r in newest.items() if k in stored and stored[k] != r]
@@ -250,10 +250,25 @@ def _seal(table: DeltaTable) -> None:
 
 
 def _rows(table: DeltaTable) -> pa.Table:
+    return _dataset(table).to_table()
+
+
+def _rows_with(table: DeltaTable, column: str, values: pa.Array) -> pa.Table:
+    """The rows that have one of the values; the others are never all in memory.
+
+    Batch by batch and not as a filter of the data set: Delta's statistics come as string views,
+    which Arrow does not compare with strings.
+    """
+    dataset = _dataset(table)
+    found = (b.filter(pc.is_in(b[column], value_set=values)) for b in dataset.to_batches())
+    return pa.Table.from_batches(found, schema=dataset.schema)
+
+
+def _dataset(table: DeltaTable) -> Any:
     # Through delta's own file system, written in Python, Arrow's reading threads can outlive the
     # interpreter: one process in ten that ended right after a read was aborted (exit code 134).
     files = fs.SubTreeFileSystem(str(_folder(table)), fs.LocalFileSystem())
-    return table.to_pyarrow_table(filesystem=files)
+    return table.to_pyarrow_dataset(filesystem=files)
 
 
 def _folder(table: DeltaTable) -> Path:
