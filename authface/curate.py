@@ -107,6 +107,7 @@ def ingest(
         return
     stream = _stream(found, place, config, known, engine=engine, rehash=rehash)
     tally = _run(store, stream, total=len(found), as_json=as_json)
+    found.clear()  # settling needs the room: 100,000 paths take a tenth of a gigabyte
     if shard is None:
         unchanged = list(known.values()) if not tally.changed else None
         _settle(store, config, unchanged, as_json=as_json)
