@@ -69,7 +69,9 @@ class Worker:
             photo, faces = self._judge(blank, source, keep)
         except UnreadablePhoto as error:
             photo, faces = self._quarantine(blank, source, error, keep), ()
-        return Taken(photo, faces, tuple(blobs.values()))
+        # What a RAW at half size gave is not all used once its full development is there.
+        named = {photo.proxy_path, photo.thumb_path, *(c.path for f in faces for c in f.crops)}
+        return Taken(photo, faces, tuple(b for b in blobs.values() if b.path in named))
 
     def _judge(
         self, blank: Photo, source: Source, keep: WriteMedia

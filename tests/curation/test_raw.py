@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
+from curation.config import GatesConfig, IngestConfig
 from curation.decode import read_photo
+from curation.faces import find_yunet
+from curation.source import open_source
+from curation.worker import Worker
 from data_manifests.errors import UnreadablePhoto
+
+Srgb = NDArray[np.uint8]
 
 
 def write_dng(path: Path, samples_HW: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> Path:
@@ -39,6 +47,43 @@ def test_a_dng_is_developed_upright_at_sixteen_bits(tmp_path: Path) -> None:
     assert photo.facts.format == "RAW"
     assert photo.facts.orientation == 6
     assert photo.facts.bit_depth == 14
+
+
+def portrait_mosaic(portrait: Srgb) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    """The portrait as a sensor behind a Bayer filter sees it, held sideways (orientation 6)."""
+    stored = np.rot90(portrait)
+    linear = (stored / 255.0) ** 2.2 * 15000 + 500
+    samples = linear[..., 1].copy()
+    samples[0::2, 0::2] = linear[0::2, 0::2, 0]
+    samples[1::2, 1::2] = linear[1::2, 1::2, 2]
+    return samples.astype(np.uint16)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("facenet_pytorch") is None and find_yunet() is None,
+    reason="neither YuNet's file nor MTCNN is there",
+)
+def test_a_raw_is_judged_at_half_size_and_developed_whole_if_it_passes(
+    tmp_path: Path, portrait: Srgb
+) -> None:
+    source = open_source(write_dng(tmp_path / "shot.dng", portrait_mosaic(portrait)))
+    lenient = {"least_long_side": 1000, "most_clipped": 1, "most_clipped_channel": 1}
+    passing = IngestConfig(gates=GatesConfig(**lenient))
+    refusing = IngestConfig(gates=GatesConfig(**lenient, least_eye_distance=1000))
+    kept, aside = Worker(passing).take(source), Worker(refusing).take(source)
+    assert kept.photo.state == "kept", kept.photo.reasons
+    assert aside.photo.reasons == ("eye_distance",)
+    assert kept.photo.development is not None
+    assert "LibRaw" in kept.photo.development
+    assert {c.bit_depth for c in kept.faces[0].crops} == {16}
+    assert not aside.faces[0].crops
+    named = {kept.photo.proxy_path, kept.photo.thumb_path, *(c.path for c in kept.faces[0].crops)}
+    assert {b.path for b in kept.blobs} == named  # nothing is left over from the half size
+    whole, half = kept.faces[0], aside.faces[0]
+    assert (aside.photo.width, aside.photo.height) == (1536, 1536)
+    assert half.eye_distance == pytest.approx(whole.eye_distance, rel=0.05)
+    assert half.box.left == pytest.approx(whole.box.left, abs=40)
+    assert half.box.bottom == pytest.approx(whole.box.bottom, abs=40)
 
 
 def test_a_dng_named_tif_is_developed_too(tmp_path: Path) -> None:
