@@ -201,7 +201,8 @@ def _finish_restore(outcomes: Sequence[Outcome]) -> None:
             spent[stage] = spent.get(stage, 0.0) + seconds
     said = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in spent.items())
-    console.say(f"{len(outcomes)} photos: {said}" + (f" ({times})" if times else ""))
+    photos = "1 photo" if len(outcomes) == 1 else f"{len(outcomes)} photos"
+    console.say(f"{photos}: {said}" + (f" ({times})" if times else ""))
     if counts["failed"] == len(outcomes):
         raise typer.Exit(console.WRONG)
     if counts["restored"] < len(outcomes):
