@@ -103,7 +103,7 @@ def ingest(
     store = Store(place.tables)
     known = known_photos(store)
     if dry_run:
-        _foretell(found, known, place, config)
+        _foretell(found, known, config)
         return
     stream = _stream(found, place, config, known, engine=engine, rehash=rehash)
     tally = _run(store, stream, total=len(found), as_json=as_json)
@@ -126,8 +126,10 @@ def _stream(
     engine: str,
     rehash: bool,
 ) -> Iterator[Ingested]:
+    from curation.engines import LocalEngine
     from curation.faces import open_finder
     from curation.pipeline import ingest_found
+    from curation.scale import RayEngine
     from data_manifests.errors import ConfigError
 
     if engine not in ("local", "ray"):
@@ -135,11 +137,14 @@ def _stream(
     lacks = open_finder(config.faces).lacks
     if lacks:
         console.note(lacks)
-    if engine == "ray":
-        from curation.scale import ingest_on_ray
-
-        return ingest_on_ray(found, workspace=place, config=config, known=known, rehash=rehash)
-    return ingest_found(found, workspace=place, config=config, known=known, rehash=rehash)
+    return ingest_found(
+        found,
+        workspace=place,
+        config=config,
+        known=known,
+        rehash=rehash,
+        make_engine=RayEngine if engine == "ray" else LocalEngine,
+    )
 
 
 def _run(store: Store, stream: Iterator[Ingested], *, total: int, as_json: bool) -> _Tally:
@@ -174,13 +179,12 @@ def _settle(
         console.done(settled.text())
 
 
-def _foretell(
-    found: list[Found], known: dict[str, Photo], place: Workspace, config: IngestConfig
-) -> None:
+def _foretell(found: list[Found], known: dict[str, Photo], config: IngestConfig) -> None:
     """What an ingest would do, from names, sizes and times alone."""
-    from curation.pipeline import foretell
+    from curation.pipeline import settle_finder
+    from curation.standing import Standing
 
-    told = foretell(found, workspace=place, config=config, known=known)
+    told = Standing(settle_finder(config), known).foretell(found)
     console.table("Ingest, dry run", ("files", "what"), told.lines())
     console.say(f"  {told.bytes / 1e6:,.0f} MB to read; nothing was written")
 

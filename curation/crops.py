@@ -22,6 +22,7 @@ __all__ = [
     "PartBoxes",
     "align_matrix",
     "covers",
+    "from_centres",
     "head_box",
     "native_side",
     "part_boxes",
@@ -82,19 +83,24 @@ def warp(levels: Sequence[Pixels], matrix_23: Matrix, size: int) -> Pixels:
     fitting = [_level_matrix(level, matrix_23, levels[0].shape[1]) for level in levels]
     usable = [i for i, m in enumerate(fitting) if _scale(m) <= 1.0 + 1e-3]
     chosen = usable[-1] if usable else 0
-    centred = fitting[chosen].copy()
-    # OpenCV counts from the first pixel's centre, we from its corner.
-    centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5
     deep = levels[0].dtype == np.uint16
     cut: Any = cv2.warpAffine(
         levels[chosen],
-        centred,
+        from_centres(fitting[chosen]),
         (size, size),
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=[c * 257 if deep else c for c in BORDER_RGB],
     )
     return cut  # type: ignore[no-any-return]
+
+
+def from_centres(matrix_23: Matrix) -> Matrix:
+    """The matrix as OpenCV's warps want it: they count from the first pixel's centre, the house
+    from its corner."""
+    moved = matrix_23.copy()
+    moved[:, 2] += moved[:, :2] @ (0.5, 0.5) - 0.5
+    return moved
 
 
 def part_boxes(landmarks: Sequence[Point], matrix_23: Matrix, size: int) -> PartBoxes:

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from curation import metadata
 from curation.iptc import read_iptc
 from curation.jpeg_tables import jpeg_quality
-from curation.xmp import Said, fill_rights, read_said
+from curation.xmp import fill_rights, read_said
 from data_manifests.records import Capture, Rights
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "bit_depth",
     "facts_of",
     "profile_space",
-    "read_judgement",
     "rgb_profile",
 ]
 
@@ -86,11 +85,6 @@ def facts_of(image: Image.Image, path: Path, kind: str, *, loaded: bool) -> Fact
         jpeg_quality=_jpeg_quality(image, notes),
         notes=tuple(dict.fromkeys((*notes, *told.notes, *said.notes))),
     )
-
-
-def read_judgement(path: Path, embedded: bytes) -> Said:
-    """What the photographer said in XMP: see `xmp.read_said`."""
-    return read_said(path, embedded)
 
 
 def _iptc(image: Image.Image, notes: list[str]) -> tuple[tuple[str, ...], Rights | None]:

@@ -9,27 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curation.config import GatesConfig
-from curation.gates_face import FaceLook, face_part, judge_face, judge_light, judge_sharpness
+from curation.gates_face import FaceLook, judge_face
 from curation.limits import at_least, verdict
-from curation.sharpness import laplacian_variance
 from data_manifests.records import Verdict
 
 __all__ = [
     "FaceLook",
-    "face_part",
     "judge_data_mining",
-    "judge_eye_distance",
     "judge_face",
     "judge_face_count",
     "judge_faces_beside",
     "judge_jpeg_quality",
-    "judge_light",
     "judge_long_side",
     "judge_megapixels",
-    "judge_near_duplicate",
     "judge_rating",
-    "judge_sharpness",
-    "laplacian_variance",
 ]
 
 _BESIDE = 0.5  # of the main face's width: a smaller face is a passer-by
@@ -118,20 +111,3 @@ def judge_data_mining(flag: str | None, config: GatesConfig) -> Verdict:
         keep=not (says and config.honour_data_mining),
         reason=f"its metadata's data mining flag: {says}",
     )
-
-
-def judge_near_duplicate(nearest: tuple[str, int] | None, config: GatesConfig) -> Verdict:
-    """Is it another version of a kept photo? `nearest` is (photo_id, differing bits)."""
-    most = config.near_duplicate_bits
-    if nearest is None:
-        return verdict("near_duplicate", None, most, keep=True, reason="")
-    photo_id, bits = nearest
-    why = f"{bits} of 256 hash bits from the kept photo {photo_id[:12]}"
-    return verdict("near_duplicate", bits, most, keep=bits > most, reason=why)
-
-
-def judge_eye_distance(distance: float, config: GatesConfig) -> Verdict:
-    """Does the face have enough pixels in the original?"""
-    least = config.least_eye_distance
-    why = f"eyes {distance:.0f} px apart, less than the {least:.0f} px asked for"
-    return at_least("eye_distance", distance, least, why)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.config import IdentityConfig
+from curation.crops import from_centres
 from curation.people import group_identities
 from curation.zeroshot import Vectors, unit
 from data_manifests.consent import refusal
@@ -235,11 +236,12 @@ def _cut(pixels_HWC: NDArray[np.uint8], matrix_23: NDArray[np.float64]) -> NDArr
         side = (width // shrink, height // shrink)
         pixels_HWC = np.asarray(cv2.resize(pixels_HWC, side, interpolation=cv2.INTER_AREA))
         matrix_23 = matrix_23 * np.array([[width / side[0], height / side[1], 1.0]])
-    # OpenCV counts from the first pixel's centre, we from its corner.
-    centred = matrix_23.copy()
-    centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5
     cut = cv2.warpAffine(
-        pixels_HWC, centred, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        pixels_HWC,
+        from_centres(matrix_23),
+        (SIDE, SIDE),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(cut, dtype=np.uint8)
 

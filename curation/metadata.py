@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from curation.xmp import plain, sidecars
+from curation.xmp import plain
 from data_manifests.records import Capture, Rights
 
-__all__ = ["ExifSaid", "capture_facts", "exif_rights", "place", "read_exif", "sidecars"]
+__all__ = ["ExifSaid", "capture_facts", "exif_rights", "place", "read_exif"]
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _DNG_SERIAL = 0xC62F  # CameraSerialNumber, in the main directory of a DNG

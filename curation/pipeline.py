@@ -7,11 +7,8 @@ while it was read is not trusted.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -20,30 +17,22 @@ from pathlib import Path
 from curation.config import IngestConfig
 from curation.engines import Engine, Hashed, LocalEngine, name_of
 from curation.faces import open_finder
-from curation.metadata import sidecars
 from curation.scan import Found, find_photos
-from curation.source import Stamp, stamp_of
+from curation.standing import OWNERS, Standing, found_stamp
 from curation.worker import Taken
 from data_manifests.errors import UnreadablePhoto
 from data_manifests.media import Workspace
 from data_manifests.records import Face, Photo
 
 __all__ = [
-    "CODE_VERSION",
-    "Foretold",
     "Ingested",
-    "foretell",
     "ingest",
     "ingest_found",
     "settle_finder",
 ]
 
-CODE_VERSION = 2  # raise it when the same file and settings would be judged otherwise
 MakeEngine = Callable[[IngestConfig, Path, Mapping[str, str]], Engine]  # keys by photo_id
-_OWNERS = ("photographer", "licence", "consent_id", "subject_id")
 _WRITTEN: Future[Hashed] = Future()
-_SETTLED_LATER = ("near_duplicate_bits", "least_likeness", "burst_s")  # from the tables
-_ELSEWHERE = {"decoder", "embed", "identity"}  # sections that don't change what a file's row says
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +92,7 @@ def ingest_found(
     engine = make_engine(config, workspace.media, {i: p.ingest_key for i, p in known.items()})
     ahead: deque[_Pending] = deque()
     try:
-        run = _Run(workspace, config, known, engine)
-        if not rehash:
-            run.trust_times()
+        run = _Run(config, known, engine, rehash=rehash)
         for item in found:
             ahead.append(run.begin(item))
             while len(ahead) > engine.ahead:
@@ -127,84 +114,24 @@ def settle_finder(config: IngestConfig) -> IngestConfig:
     return config.model_copy(update={"faces": faces})
 
 
-@dataclass(frozen=True, slots=True)
-class Foretold:
-    """What an ingest would do, as far as names, sizes and times tell."""
-
-    known: int
-    new: int
-    again: int
-    unreadable: int
-    bytes: int
-
-    def lines(self) -> list[tuple[int, str]]:
-        """(count, what) for people, without what does not occur."""
-        said = [
-            (self.new, "new, to be judged"),
-            (self.again, "changed, or judged with other settings: to be judged again"),
-            (self.known, "known already"),
-            (self.unreadable, "can't be read"),
-        ]
-        return [(count, what) for count, what in said if count]
-
-
-def foretell(
-    found: Iterable[Found],
-    *,
-    workspace: Workspace,
-    config: IngestConfig,
-    known: Mapping[str, Photo],
-) -> Foretold:
-    """What `ingest_found` would do; reads no file and writes nothing."""
-    config = settle_finder(config)
-    run = _Run(workspace, config, known, LocalEngine(config, workspace.media, {}))
-    run.trust_times()
-    paths = {p.path for p in known.values()}
-    count: Counter[str] = Counter()
-    size = 0
-    try:
-        for item in found:
-            stamp = _stamp(item)
-            if item.problem or stamp is None:
-                count["unreadable"] += 1
-                continue
-            name = name_of(item)
-            standing = run.by_stamp.get((name, *stamp))
-            if standing is not None and standing.ingest_key == run.key_of(item):
-                count["known"] += 1
-                continue
-            count["again" if name in paths else "new"] += 1
-            size += stamp[0]
-    finally:
-        run.engine.close()
-    return Foretold(count["known"], count["new"], count["again"], count["unreadable"], size)
-
-
 class _Run:
     """The state of one ingest: the engine, and the rows so far."""
 
     def __init__(
-        self, workspace: Workspace, config: IngestConfig, known: Mapping[str, Photo], engine: Engine
+        self, config: IngestConfig, known: Mapping[str, Photo], engine: Engine, *, rehash: bool
     ) -> None:
-        self.workspace, self.config, self.known, self.engine = workspace, config, known, engine
-        self.settings = _settings_digest(config, open_finder(config.faces).name)
-        self.by_stamp: dict[tuple[str, int, int], Photo] = {}
+        self.config, self.known, self.engine = config, known, engine
+        self.standing = Standing(config, {} if rehash else known)
         self.rows: dict[str, Photo] = {}  # judged or changed in this run
-        self.plain_key = hashlib.sha256(self.settings.encode()).hexdigest()[:32]
-        self._folders: dict[Path, bool] = {}
-
-    def trust_times(self) -> None:
-        """Take a file of the same name, size and time of change as unchanged."""
-        self.by_stamp = {_place(p): p for p in self.known.values() if p.modified_ns}
 
     def begin(self, found: Found) -> _Pending:
         """Give the file to the engine, unless its place and time say that nothing has changed."""
         if found.problem:
             return _Pending(found, _unreadable(found, found.problem))
-        key, stamp = self.key_of(found), _stamp(found)
-        standing = self.by_stamp.get((name_of(found), *stamp)) if stamp is not None else None
-        if standing is not None and standing.ingest_key == key:
-            return _Pending(found, self._seen(found, standing.photo_id))
+        key = self.standing.key_of(found)
+        photo = self.standing.unchanged(found, key)
+        if photo is not None:
+            return _Pending(found, self._seen(found, photo.photo_id))
         work: Future[Hashed] = Future()
         self.engine.submit(found, key, work)
         return _Pending(found, None, key, work)
@@ -218,7 +145,7 @@ class _Run:
             hashed = pending.work.result()
         except UnreadablePhoto as error:
             return _unreadable(found, error.wrong)
-        if _stamp(found) != hashed.stamp:
+        if found_stamp(found) != hashed.stamp:
             return _unreadable(found, "it changed while it was read: run the command again")
         if hashed.photo_id in self.rows:
             return self._seen(found, hashed.photo_id)
@@ -258,60 +185,15 @@ class _Run:
         else:
             status, photo = "copy", replace(photo, copies=tuple(sorted({*photo.copies, name})))
         if photo.path == name and photo.modified_ns == 0:
-            stamp = _stamp(found)
+            stamp = found_stamp(found)
             photo = replace(photo, modified_ns=stamp[1] if stamp else 0)
         if photo is not standing:
             self.rows[photo.photo_id] = photo
         return Ingested(name, status, photo, (), problem, changed=photo is not standing)
 
-    def key_of(self, found: Found) -> str:
-        """Settings and sidecars: a new rating in Lightroom makes the photo worth another look."""
-        if not found.url and not self._holds_sidecars(found.path.parent):
-            return self.plain_key
-        digest = hashlib.sha256(self.settings.encode())
-        if found.url:
-            digest.update(found.sidecars_state.encode())
-            return digest.hexdigest()[:32]
-        for sidecar in sidecars(found.path):
-            with contextlib.suppress(OSError):
-                digest.update(sidecar.read_bytes())
-        return digest.hexdigest()[:32]
-
-    def _holds_sidecars(self, folder: Path) -> bool:
-        """Whether a folder holds any sidecar: looking for four names per photo takes far longer."""
-        if folder not in self._folders:
-            try:
-                names = os.listdir(folder)  # noqa: PTH208 - names are enough, and far cheaper
-            except OSError:
-                return True  # it can be entered and not listed
-            self._folders[folder] = any(n.lower().endswith(".xmp") for n in names)
-        return self._folders[folder]
-
-
-def _place(photo: Photo) -> tuple[str, int, int]:
-    return photo.path, photo.size_bytes, photo.modified_ns
-
-
-def _settings_digest(config: IngestConfig, finder: str) -> str:
-    told = config.model_dump(mode="json", exclude={*_OWNERS, *_ELSEWHERE})
-    told["faces"].pop("fetch")
-    for name in _SETTLED_LATER:
-        told["gates"].pop(name)
-    told |= {
-        "finder": finder,
-        "code": CODE_VERSION,
-        "most_pixels": config.decoder.most_pixels,
-        "raw_preview": config.decoder.raw_preview,
-    }
-    return json.dumps(told, sort_keys=True)
-
 
 def _unreadable(found: Found, problem: str) -> Ingested:
     return Ingested(name_of(found), "unreadable", problem=problem)
-
-
-def _stamp(found: Found) -> Stamp | None:
-    return found.stamp if found.url else stamp_of(found.path)
 
 
 def _is_gone(path: str) -> bool:
@@ -333,7 +215,7 @@ def _after(photo: Photo, standing: Photo | None) -> Photo:
         embedding=standing.embedding,
         embedder=standing.embedder,
         suggestions=standing.suggestions,
-        **{name: getattr(standing, name) for name in _OWNERS},
+        **{name: getattr(standing, name) for name in OWNERS},
     )
     if standing.path != photo.path and not _is_gone(standing.path):
         both = tuple(sorted({*photo.copies, photo.path} - {standing.path}))
@@ -346,7 +228,7 @@ def _owned(photo: Photo, config: IngestConfig) -> tuple[Photo, str]:
 
     A consent or a name that a row has is never replaced in passing.
     """
-    wanted = {name: getattr(config, name) for name in _OWNERS if getattr(config, name) is not None}
+    wanted = {name: getattr(config, name) for name in OWNERS if getattr(config, name) is not None}
     filled = {n: v for n, v in wanted.items() if getattr(photo, n) is None}
     kept = [n for n, v in wanted.items() if getattr(photo, n) not in (None, v)]
     problem = f"keeps its own {', '.join(kept)}" if kept else ""

@@ -21,9 +21,9 @@ from PIL import Image
 
 from curation import metadata
 from curation.decode import DecodedPhoto, upright
-from curation.facts import Facts, read_judgement, rgb_profile
+from curation.facts import Facts, rgb_profile
 from curation.jpeg import decode_jpeg
-from curation.xmp import fill_rights
+from curation.xmp import fill_rights, read_said
 from data_manifests.errors import UnreadablePhoto
 
 __all__ = ["OpenedRaw", "open_raw", "read_preview", "read_raw", "read_raw_facts"]
@@ -230,7 +230,7 @@ def _ends(page: Any) -> list[int]:
 
 def _told(path: Path) -> dict[str, Any]:
     """What metadata and sidecars say, as fields of Facts."""
-    exif, said = _exif(path), read_judgement(path, _xmp_packet(path))
+    exif, said = _exif(path), read_said(path, _xmp_packet(path))
     return {
         "capture": exif.capture,
         "rights": fill_rights(said.rights, exif.rights),

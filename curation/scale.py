@@ -16,16 +16,13 @@ from typing import Any
 
 from curation.config import IngestConfig
 from curation.engines import Hashed, take_file, write_blobs
-from curation.pipeline import Ingested, ingest_found
 from curation.remote import find_remote, is_url
 from curation.sandbox import Sandbox
 from curation.scan import Found, find_photos
 from curation.wire import from_json, to_json
 from data_manifests.errors import ConfigError, MissingExtra, RemoteError, UnreadablePhoto
-from data_manifests.media import Workspace
-from data_manifests.records import Photo
 
-__all__ = ["RayEngine", "found_in", "in_shard", "ingest_on_ray"]
+__all__ = ["RayEngine", "found_in", "in_shard"]
 
 
 def found_in(sources: Iterable[str], *, shard: str | None = None) -> Iterator[Found]:
@@ -47,31 +44,13 @@ def in_shard(found: Found, index: int, count: int) -> bool:
     return int.from_bytes(digest, "big") % count == index - 1
 
 
-def ingest_on_ray(
-    found: Iterable[Found],
-    *,
-    workspace: Workspace,
-    config: IngestConfig,
-    known: Mapping[str, Photo],
-    rehash: bool = False,
-) -> Iterator[Ingested]:
-    """As `ingest_found`, on the Ray cluster of RAY_ADDRESS, or one started on this machine.
+class RayEngine:
+    """Ray Data, on the cluster of RAY_ADDRESS or one started on this machine: an actor per worker,
+    each with a killable child of its own.
 
     Paths go in and rows come out; pixels never pass through Ray's object store. The workspace and
     the originals must be reachable under the same paths, or addresses, on every node.
     """
-    yield from ingest_found(
-        found,
-        workspace=workspace,
-        config=config,
-        known=known,
-        rehash=rehash,
-        make_engine=RayEngine,
-    )
-
-
-class RayEngine:
-    """Ray Data: an actor per worker, each with a killable child of its own."""
 
     ahead = sys.maxsize  # a dataset is made of all files at once
 

@@ -22,7 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.colour import pyramid
 from curation.config import FacesConfig
+from curation.crops import from_centres
 from curation.found import SAME_FACE, FaceFinder, FoundFace, found_face
 
 __all__ = ["fuse", "load_yunet", "tile_corners"]
@@ -260,15 +262,8 @@ def _overlaps(row: Rows, rows: Rows) -> NDArray[np.float64]:
 
 def _halvings(pixels_HWC: Srgb) -> list[_Level]:
     """The picture and its halvings, down to about _COARSE px."""
-    levels = [_Level(pixels_HWC, 1.0)]
-    while max(levels[-1].pixels_HWC.shape[:2]) >= 2 * _COARSE:
-        last = levels[-1].pixels_HWC
-        # An odd last row or column is left out: OpenCV halves even sizes ten times as fast.
-        height, width = (max(s // 2, 1) for s in last.shape[:2])
-        even = last[: 2 * height, : 2 * width]
-        half: Any = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
-        levels.append(_Level(half, levels[-1].scale * 2))
-    return levels
+    halvings: Any = pyramid(pixels_HWC, _COARSE)
+    return [_Level(level_HWC, 2.0**i) for i, level_HWC in enumerate(halvings)]
 
 
 def _at_side(levels: Sequence[_Level], side: int, enlarged: bool = False) -> _Level:
@@ -352,11 +347,9 @@ def _cut(
     level: _Level, to_crop_22: NDArray[np.float64], shift: NDArray[np.float64], side: int
 ) -> Srgb:
     from_level_22 = to_crop_22 * level.scale
-    half = np.array([0.5, 0.5])  # OpenCV counts from pixel centres, the house from pixel edges
-    matrix_23 = np.column_stack([from_level_22, from_level_22 @ half + shift - half])
     crop: Any = cv2.warpAffine(
         level.pixels_HWC,
-        matrix_23,
+        from_centres(np.column_stack([from_level_22, shift])),
         (side, side),
         flags=cv2.INTER_LINEAR if abs(np.linalg.det(from_level_22)) <= 1 else cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,

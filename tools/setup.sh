@@ -43,30 +43,21 @@ toolkit() {
   say "the toolkit is ready"
 }
 
-studio() {
-  local venv=".venv-label-studio" stamp want
-  stamp="$venv/.authface-stamp"
-  want="$(fingerprint tools/constraints-label-studio.txt tools/setup.sh)"
-  if fresh "$stamp" "$want"; then say "Label Studio is set up in $venv"; return; fi
-  make_venv "$venv"
-  say "installing Label Studio into $venv (its pins conflict with the toolkit's)"
-  "$venv/bin/python" -m uv pip install --quiet --python "$venv/bin/python" \
-    -c tools/constraints-label-studio.txt label-studio
+# A program whose pins conflict with the toolkit's, in an environment of its own.
+apart() { # apart FOLDER CONSTRAINTS PACKAGE NAME
+  local stamp="$1/.authface-stamp" want
+  want="$(fingerprint "$2" tools/setup.sh)"
+  if fresh "$stamp" "$want"; then say "$4 is set up in $1"; return; fi
+  make_venv "$1"
+  say "installing $4 into $1 (its pins conflict with the toolkit's)"
+  "$1/bin/python" -m uv pip install --quiet --python "$1/bin/python" -c "$2" "$3"
   printf '%s' "$want" >"$stamp"
-  say "Label Studio is ready"
+  say "$4 is ready"
 }
 
-s3() {
-  local venv=".venv-s3" stamp want
-  stamp="$venv/.authface-stamp"
-  want="$(fingerprint tools/constraints-s3.txt tools/setup.sh)"
-  if fresh "$stamp" "$want"; then say "the S3 server for the tests is set up in $venv"; return; fi
-  make_venv "$venv"
-  say "installing moto, an S3 server for the tests, into $venv"
-  "$venv/bin/python" -m uv pip install --quiet --python "$venv/bin/python" \
-    -c tools/constraints-s3.txt 'moto[server,s3]'
-  printf '%s' "$want" >"$stamp"
-}
+studio() { apart .venv-label-studio tools/constraints-label-studio.txt label-studio "Label Studio"; }
+
+s3() { apart .venv-s3 tools/constraints-s3.txt 'moto[server,s3]' "moto, the tests' S3 server,"; }
 
 browser() {
   for name in chromium chromium-browser google-chrome google-chrome-stable; do

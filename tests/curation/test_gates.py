@@ -49,20 +49,6 @@ def test_any_number_of_faces_is_let_through_unless_asked() -> None:
     assert gates.judge_faces_beside([], CONFIG).value == 0
 
 
-def test_eye_distance_is_judged_in_original_pixels() -> None:
-    assert gates.judge_eye_distance(96, CONFIG).keep
-    assert not gates.judge_eye_distance(95, CONFIG).keep
-
-
-def test_near_duplicates_are_those_within_the_bits() -> None:
-    config = GatesConfig(near_duplicate_bits=24)
-    assert gates.judge_near_duplicate(None, config).keep
-    assert gates.judge_near_duplicate(("id", 25), config).keep
-    verdict = gates.judge_near_duplicate(("0123456789abcdef", 24), config)
-    assert not verdict.keep
-    assert "0123456789ab" in verdict.reason
-
-
 def test_a_coarse_jpeg_is_set_aside_and_other_formats_pass() -> None:
     assert not gates.judge_jpeg_quality(49, CONFIG).keep
     assert gates.judge_jpeg_quality(50, CONFIG).keep

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut
 
-from curation import gates
+from curation import gates_face, sharpness
 from curation.config import GatesConfig
 from curation.crops import align_matrix, warp
 from curation.gates import FaceLook, judge_face
@@ -95,6 +95,13 @@ def test_a_good_face_passes_every_gate_and_each_one_speaks(crisp: Srgb) -> None:
     assert all(v.value is not None for v in found.values())
 
 
+def test_eye_distance_is_judged_in_original_pixels(crisp: Srgb) -> None:
+    for distance, keep in ((96.0, True), (95.0, False)):
+        look = replace(look_at(crisp), eye_distance=distance)
+        [said] = [v for v in judge_face(look, CONFIG) if v.gate == "eye_distance"]
+        assert (said.value, said.threshold, said.keep) == (distance, 96, keep)
+
+
 @pytest.mark.parametrize("gate", ["sharpness", "eye_sharpness", "effective_resolution"])
 def test_more_blur_leaves_less_detail(crisp: Srgb, gate: str) -> None:
     values = [value(cv2.GaussianBlur(crisp, (0, 0), s), gate) for s in (0.4, 0.6, 0.8)]
@@ -122,7 +129,7 @@ def test_one_sharp_eye_is_enough(crisp: Srgb) -> None:
 def test_grain_does_not_make_a_blurred_large_face_sharp(portrait: Srgb) -> None:
     blurred = cv2.GaussianBlur(cv2.resize(portrait, (2048, 2048)), (0, 0), 16)
     grainy = noisy(blurred.astype(np.uint8), 3)
-    assert not gates.judge_sharpness(gates.face_part(grainy, aligned=True), CONFIG).keep
+    assert not gates_face.judge_sharpness(gates_face.face_part(grainy, aligned=True), CONFIG).keep
 
 
 @pytest.mark.parametrize("degrees", [0, 45, 90, 135])
@@ -212,13 +219,13 @@ def test_one_channel_clips_before_all_do(aligned: Srgb) -> None:
 
 
 def test_a_blown_out_face_is_clipped() -> None:
-    clipping, brightness = gates.judge_light(np.full((50, 50, 3), 255, np.uint8), CONFIG)
+    clipping, brightness = gates_face.judge_light(np.full((50, 50, 3), 255, np.uint8), CONFIG)
     assert not clipping.keep
     assert brightness.keep
 
 
 def test_a_face_lost_in_the_dark_is_set_aside(aligned: Srgb) -> None:
-    clipping, brightness = gates.judge_light(np.full((50, 50, 3), 12, np.uint8), CONFIG)
+    clipping, brightness = gates_face.judge_light(np.full((50, 50, 3), 12, np.uint8), CONFIG)
     assert clipping.keep
     assert not brightness.keep
     assert not judged(lit(aligned, -6))["brightness"].keep
@@ -237,7 +244,7 @@ def test_dark_skin_in_good_light_passes() -> None:
     """Deep skin tones with a tenth of the face in highlight, as a portrait light gives."""
     face = np.full((100, 100, 3), (58, 38, 30), np.uint8)
     face[:, :10] = (150, 120, 105)
-    assert all(v.keep for v in gates.judge_light(face, CONFIG))
+    assert all(v.keep for v in gates_face.judge_light(face, CONFIG))
 
 
 MASK = [(150, 285), (256, 262), (362, 285), (350, 400), (300, 450), (212, 450), (162, 400)]
@@ -369,4 +376,4 @@ def test_the_pixels_that_are_judged_are_not_changed(aligned: Srgb) -> None:
 def test_laplacian_variance_of_a_checkerboard_is_known() -> None:
     """Each pixel differs from its four neighbours by 2: the Laplacian is +-8, its variance 64."""
     board = (np.indices((32, 32)).sum(axis=0) % 2 * 2).astype(np.float32)
-    assert gates.laplacian_variance(board) == 64
+    assert sharpness.laplacian_variance(board) == 64

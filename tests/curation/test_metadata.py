@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from curation.decode import read_facts
-from curation.facts import read_judgement
-from curation.metadata import capture_facts, place, read_exif, sidecars
+from curation.metadata import capture_facts, place, read_exif
+from curation.xmp import read_said, sidecars
 from data_manifests.records import Capture, Rights
 
 AS_ATTRIBUTE = (
@@ -180,7 +180,7 @@ def test_an_embedded_rating_is_read(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", "JPEG", xmp=AS_ATTRIBUTE % b"3")
     facts = read_facts(tmp_path / "a.jpg")
     assert (facts.xmp_rating, facts.xmp_label) == (3, "Rot")
-    assert read_judgement(tmp_path / "a.jpg", AS_ATTRIBUTE % b"1").rating == 1
+    assert read_said(tmp_path / "a.jpg", AS_ATTRIBUTE % b"1").rating == 1
 
 
 def test_odd_exif_values_become_nothing() -> None:

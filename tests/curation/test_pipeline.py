@@ -16,8 +16,9 @@ from curation.config import CropsConfig, FacesConfig, GatesConfig, IngestConfig
 from curation.faces import find_yunet
 from curation.ledger import commit, known_photos
 from curation.lossless import read_lossless
-from curation.pipeline import Ingested, foretell, ingest
+from curation.pipeline import Ingested, ingest, settle_finder
 from curation.scan import find_photos
+from curation.standing import Standing
 from data_manifests.errors import ConfigError, StorageError
 from data_manifests.media import Workspace
 from data_manifests.records import Face, Photo
@@ -310,7 +311,7 @@ def test_a_dry_run_tells_and_writes_nothing(
     (tmp_path / "shoot/c.jpg").symlink_to(tmp_path / "gone.jpg")
     found = list(find_photos([tmp_path / "shoot"]))
     before = sorted(workspace.root.rglob("*"))
-    told = foretell(found, workspace=workspace, config=HAAR, known=known)
+    told = Standing(settle_finder(HAAR), known).foretell(found)
     assert (told.known, told.new, told.unreadable) == (1, 1, 1)
     assert told.bytes == (tmp_path / "shoot/b.jpg").stat().st_size
     assert sorted(workspace.root.rglob("*")) == before

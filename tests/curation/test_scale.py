@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curation.config import FacesConfig, GatesConfig, IngestConfig
 from curation.pipeline import Ingested, ingest_found
 from curation.remote import fetch_media, find_remote, upload
-from curation.scale import found_in, in_shard, ingest_on_ray
+from curation.scale import RayEngine, found_in, in_shard
 from curation.scan import Found
 from data_manifests.errors import ConfigError, InputError, RemoteError
 from data_manifests.media import Workspace
@@ -117,13 +117,17 @@ def test_ray_makes_the_rows_that_this_machine_makes(shoot: Path, tmp_path: Path)
     found = list(found_in([str(shoot)]))
     here = run(Workspace(tmp_path / "here"), found)
     there_at = Workspace(tmp_path / "there")
-    there = list(ingest_on_ray(found, workspace=there_at, config=CONFIG, known={}))
+    there = list(
+        ingest_found(found, workspace=there_at, config=CONFIG, known={}, make_engine=RayEngine)
+    )
     assert [(i.status, i.photo, i.faces) for i in there] == [
         (i.status, i.photo, i.faces) for i in here
     ]
     assert (there_at.media / str(photo_of(there[0]).proxy_path)).is_file()
     known = {photo_of(i).photo_id: photo_of(i) for i in there}
-    again = list(ingest_on_ray(found, workspace=there_at, config=CONFIG, known=known))
+    again = list(
+        ingest_found(found, workspace=there_at, config=CONFIG, known=known, make_engine=RayEngine)
+    )
     assert {i.status for i in again} == {"known"}
 
 
