@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow import fs
 
@@ -81,6 +81,7 @@ class Store:
             table = self._open_or_create(noun)
             added, changed = self._differences(noun, table, rows)
             if added or changed:
+                _widen(table, noun)
                 _merge(table, noun, added + changed, why)
                 _seal(table)
             return Commit(
@@ -92,14 +93,15 @@ class Store:
 
         How many there were. Earlier versions keep them.
         """
-        opened = self._open(noun)
         key = key_of(noun)
         doomed = sorted(set(keys))
-        if opened is None or not doomed:
-            return 0
         listed = ", ".join("'" + k.replace("'", "''") + "'" for k in doomed)
         properties = CommitProperties(custom_metadata={"authface_why": why})
         with _storage_errors(self.folder), self._locked():
+            opened = self._open(noun)  # under the lock: another writer's commit would make it stale
+            if opened is None or not doomed:
+                return 0
+            _seal_last(opened)
             result = opened.delete(f"{key} IN ({listed})", commit_properties=properties)
             _seal(opened)
         return int(result["num_deleted_rows"])
@@ -224,13 +226,48 @@ def _merge(table: DeltaTable, noun: type[Record], rows: list[Record], why: str) 
             predicate=f"target.{key} = source.{key}",
             source_alias="source",
             target_alias="target",
-            merge_schema=True,  # a table of an older release takes the new columns
             commit_properties=CommitProperties(custom_metadata={"authface_why": why}),
         )
         .when_matched_update_all()
         .when_not_matched_insert_all()
         .execute()
     )
+
+
+def _widen(table: DeltaTable, noun: type) -> None:
+    """Give a table of an older release the columns it lacks, in a commit of its own.
+
+    A MERGE that widens the table while it rewrites a file loses the values of the rows it does not
+    touch (delta-rs 1.6), so the table is as wide as the rows before one begins.
+    """
+    wanted, standing = arrow_schema(noun), pa.schema(table.schema().to_arrow())
+    if set(_names(wanted)) - set(_names(standing)):
+        # delta-rs refuses another description of a column that is there: it keeps its first one.
+        known = set(standing.names)
+        wider = pa.schema([_bare(f) if f.name in known else f for f in wanted])
+        write_deltalake(table, wider.empty_table(), mode="append", schema_mode="merge")
+        table.update_incremental()
+
+
+def _bare(field: pa.Field) -> pa.Field:
+    """The field without descriptions, its own and those inside it."""
+    kind = field.type
+    if pa.types.is_list(kind):
+        kind = pa.list_(_bare(kind.value_field))
+    elif pa.types.is_struct(kind):
+        kind = pa.struct([_bare(inner) for inner in kind])
+    return field.remove_metadata().with_type(kind)
+
+
+def _names(fields: Iterable[pa.Field], within: str = "") -> Iterator[str]:
+    """Names of the fields and of what lies inside them; types carry notes and never compare."""
+    for field in fields:
+        kind = field.type
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+        yield within + field.name
+        if pa.types.is_struct(kind):
+            yield from _names(kind, f"{within}{field.name}.")
 
 
 def _seal_last(table: DeltaTable) -> None:
