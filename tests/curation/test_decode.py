@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,40 @@ def test_a_cut_file_never_passes(
     with pytest.raises(UnreadablePhoto) as caught:
         read_photo(path)
     assert caught.value.reason in ("truncated", "damaged")
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 8}])
+def test_damage_within_a_jpeg_is_never_taken_for_a_harmless_note(
+    write_photo: WritePhoto, portrait: Srgb, options: dict[str, int]
+) -> None:
+    """No file whose decoder complained about the picture's data is taken for a harmless one."""
+    path = write_photo(portrait[:512, :512], quality=90, **options)
+    whole, rng = path.read_bytes(), random.Random(1)
+    first = whole.index(b"\xff\xda") + 14
+    refused = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[rng.randrange(first, len(data) - 2)] = rng.randrange(256)
+        path.write_bytes(data)
+        try:
+            assert not read_photo(path).facts.notes
+        except UnreadablePhoto:
+            refused += 1
+    assert refused > 20
+
+
+def test_junk_and_filler_outside_the_picture_are_let_through(
+    write_photo: WritePhoto, portrait: Srgb
+) -> None:
+    path = write_photo(portrait[:256, :256])
+    whole = path.read_bytes()
+    pixels = read_photo(path).pixels_HWC
+    for data in (whole[:-2] + bytes(40) + whole[-2:], whole[:20] + b"junk!" + whole[20:]):
+        path.write_bytes(data)
+        photo = read_photo(path)
+        assert "extraneous bytes" in photo.facts.notes[0]
+        assert np.array_equal(photo.pixels_HWC, pixels)
 
 
 def test_a_png_with_a_wrong_checksum_never_passes(write_photo: WritePhoto) -> None:
