@@ -23,7 +23,16 @@ from curation.source import Stamp
 from curation.worker import Blob, Taken
 from data_manifests.media import write_media
 
-__all__ = ["Engine", "Hashed", "LocalEngine", "Wanted", "name_of", "take_file", "write_blobs"]
+__all__ = [
+    "Claims",
+    "Engine",
+    "Hashed",
+    "LocalEngine",
+    "Wanted",
+    "name_of",
+    "take_file",
+    "write_blobs",
+]
 
 Wanted = Callable[[str], bool]  # photo_id -> is it to be judged?
 
@@ -37,11 +46,15 @@ class Hashed:
     taken: Taken | None = None  # none: the bytes are known, or another path has claimed them
 
 
+# By photo_id and ingest key: equal files are judged once, unless the sidecars beside them differ.
+Claims = dict[tuple[str, str], Future[Hashed]]
+
+
 class Engine(Protocol):
     """Works through files; `ahead` is how many may wait at once."""
 
     ahead: int
-    claimed: dict[str, Future[Hashed]]
+    claimed: Claims
 
     def submit(self, found: Found, key: str, result: Future[Hashed]) -> None:
         """Take a file on; `key` is the ingest key it would get."""
@@ -60,7 +73,7 @@ class LocalEngine:
         self.config, self.media, self.known_keys = config, media, known_keys
         processes = config.decoder.processes
         self.ahead = 4 * processes  # so that one slow file does not let the other workers wait
-        self.claimed: dict[str, Future[Hashed]] = {}
+        self.claimed: Claims = {}
         self._claiming = threading.Lock()
         self._sandboxes = [Sandbox(ingest=config) for _ in range(processes)]
         self._free: SimpleQueue[Sandbox] = SimpleQueue()
@@ -90,7 +103,7 @@ class LocalEngine:
             if self.known_keys.get(photo_id) == key:
                 return False
             with self._claiming:
-                return self.claimed.setdefault(photo_id, result) is result
+                return self.claimed.setdefault((photo_id, key), result) is result
 
         sandbox = self._free.get()
         try:

@@ -7,7 +7,6 @@ while it was read is not trusted.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -18,7 +17,7 @@ from curation.config import IngestConfig
 from curation.engines import Engine, Hashed, LocalEngine, name_of
 from curation.faces import open_finder
 from curation.scan import Found, find_photos
-from curation.standing import OWNERS, Standing, found_stamp
+from curation.standing import OWNERS, Standing, found_stamp, holds
 from curation.worker import Taken
 from data_manifests.errors import UnreadablePhoto
 from data_manifests.media import Workspace
@@ -32,6 +31,7 @@ __all__ = [
 ]
 
 MakeEngine = Callable[[IngestConfig, Path, Mapping[str, str]], Engine]  # keys by photo_id
+_CHANGED = "it changed while it was read: run the command again"
 _WRITTEN: Future[Hashed] = Future()
 
 
@@ -89,10 +89,12 @@ def ingest_found(
 ) -> Iterator[Ingested]:
     """As `ingest`, for files found already, by the engine that `make_engine` makes."""
     config = settle_finder(config)
-    engine = make_engine(config, workspace.media, {i: p.ingest_key for i, p in known.items()})
+    standing = Standing(config, known, rehash=rehash)
+    keys = {i: standing.judged_under(p) for i, p in known.items()}
+    engine = make_engine(config, workspace.media, keys)
     ahead: deque[_Pending] = deque()
     try:
-        run = _Run(config, known, engine, rehash=rehash)
+        run = _Run(config, known, engine, standing)
         for item in found:
             ahead.append(run.begin(item))
             while len(ahead) > engine.ahead:
@@ -118,10 +120,9 @@ class _Run:
     """The state of one ingest: the engine, and the rows so far."""
 
     def __init__(
-        self, config: IngestConfig, known: Mapping[str, Photo], engine: Engine, *, rehash: bool
+        self, config: IngestConfig, known: Mapping[str, Photo], engine: Engine, standing: Standing
     ) -> None:
-        self.config, self.known, self.engine = config, known, engine
-        self.standing = Standing(config, {} if rehash else known)
+        self.config, self.known, self.engine, self.standing = config, known, engine, standing
         self.rows: dict[str, Photo] = {}  # judged or changed in this run
 
     def begin(self, found: Found) -> _Pending:
@@ -138,22 +139,42 @@ class _Run:
 
     def finish(self, pending: _Pending) -> Ingested:
         """The row of a file that was begun."""
-        found = pending.found
-        if pending.settled is not None or pending.work is None:
-            return pending.settled or _unreadable(found, "was lost")
+        if pending.settled is not None:
+            return self._newest(pending.settled)
+        if pending.work is None:
+            return _unreadable(pending.found, "was lost")
         try:
             hashed = pending.work.result()
         except UnreadablePhoto as error:
-            return _unreadable(found, error.wrong)
-        if found_stamp(found) != hashed.stamp:
-            return _unreadable(found, "it changed while it was read: run the command again")
-        if hashed.photo_id in self.rows:
-            return self._seen(found, hashed.photo_id)
-        owner = self.engine.claimed.get(hashed.photo_id)
-        taken = hashed.taken or (owner.result().taken if owner else None)
+            return _unreadable(pending.found, error.wrong)
+        if found_stamp(pending.found) != hashed.stamp:
+            return _unreadable(pending.found, _CHANGED)
+        return self._hashed(pending, hashed)
+
+    def _hashed(self, pending: _Pending, hashed: Hashed) -> Ingested:
+        photo_id = hashed.photo_id
+        if photo_id in self.rows or self._stands(photo_id):
+            return self._seen(pending.found, photo_id)
+        owner = self.engine.claimed.get((photo_id, pending.key))
+        taken = hashed.taken or (owner.result().taken if owner is not None else None)
         if taken is None:
-            return self._seen(found, hashed.photo_id)
+            return self._seen(pending.found, photo_id)
         return self._new(pending, hashed, taken)
+
+    def _newest(self, settled: Ingested) -> Ingested:
+        """As it was settled, with what files that came earlier have added to its row since."""
+        newest = self.rows.get(settled.photo.photo_id) if settled.photo else None
+        return settled if newest is None else replace(settled, photo=newest, changed=True)
+
+    def _stands(self, photo_id: str) -> bool:
+        """Whether the file that the row names is still there and need not be judged again.
+
+        A copy with other sidecars beside it is no reason to.
+        """
+        photo = self.known.get(photo_id)
+        if photo is None or "://" in photo.path or not holds(photo):
+            return False
+        return self.standing.judged_under(photo) == self.standing.key_of(Found(Path(photo.path)))
 
     def _new(self, pending: _Pending, hashed: Hashed, taken: Taken) -> Ingested:
         name = name_of(pending.found)
@@ -163,12 +184,12 @@ class _Run:
             path=name,
             size_bytes=hashed.stamp[0],
             modified_ns=hashed.stamp[1],
-            ingest_key=pending.key,
+            ingest_key=self.standing.key_for(taken.photo, pending.key),
         )
         photo = _owned(_after(photo, standing), self.config)[0]
         self.rows[photo.photo_id] = photo
         # The claim stays, so that an equal file is not judged again; what it held is written.
-        self.engine.claimed[photo.photo_id] = _WRITTEN
+        self.engine.claimed[photo.photo_id, pending.key] = _WRITTEN
         return Ingested(name, "new", photo, taken.faces, _problem(photo))
 
     def _seen(self, found: Found, photo_id: str) -> Ingested:
@@ -176,17 +197,16 @@ class _Run:
         name = name_of(found)
         standing = self.rows.get(photo_id) or self.known.get(photo_id)
         if standing is None:  # its twin turned out to be unreadable a moment ago
-            return _unreadable(found, "it changed while it was read: run the command again")
+            return _unreadable(found, _CHANGED)
         photo, problem = _owned(standing, self.config)
-        if name == standing.path or name in standing.copies:
-            status = "known"
-        elif _is_gone(standing.path):  # the original was moved here
-            status, photo = "known", replace(photo, path=name)
-        else:
+        status = "known"
+        if name != standing.path and not holds(standing):  # the original was moved here
+            photo = replace(photo, path=name, copies=_without(photo.copies, name))
+        elif name not in (standing.path, *standing.copies):
             status, photo = "copy", replace(photo, copies=tuple(sorted({*photo.copies, name})))
-        if photo.path == name and photo.modified_ns == 0:
-            stamp = found_stamp(found)
-            photo = replace(photo, modified_ns=stamp[1] if stamp else 0)
+        stamp = found_stamp(found)
+        if photo.path == name and stamp is not None and stamp[1] != photo.modified_ns:
+            photo = replace(photo, modified_ns=stamp[1])
         if photo is not standing:
             self.rows[photo.photo_id] = photo
         return Ingested(name, status, photo, (), problem, changed=photo is not standing)
@@ -196,8 +216,8 @@ def _unreadable(found: Found, problem: str) -> Ingested:
     return Ingested(name_of(found), "unreadable", problem=problem)
 
 
-def _is_gone(path: str) -> bool:
-    return "://" not in path and not os.path.lexists(path)
+def _without(copies: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(copy for copy in copies if copy != name)
 
 
 def _after(photo: Photo, standing: Photo | None) -> Photo:
@@ -208,7 +228,7 @@ def _after(photo: Photo, standing: Photo | None) -> Photo:
     refused = tuple(v.gate for v in marked if not v.keep)
     photo = replace(
         photo,
-        copies=standing.copies,
+        copies=_without(standing.copies, photo.path),
         verdicts=(*photo.verdicts, *marked),
         reasons=(*photo.reasons, *refused),
         state="set_aside" if refused and photo.state == "kept" else photo.state,
@@ -217,10 +237,11 @@ def _after(photo: Photo, standing: Photo | None) -> Photo:
         suggestions=standing.suggestions,
         **{name: getattr(standing, name) for name in OWNERS},
     )
-    if standing.path != photo.path and not _is_gone(standing.path):
-        both = tuple(sorted({*photo.copies, photo.path} - {standing.path}))
-        photo = replace(photo, path=standing.path, copies=both)
-    return photo
+    if standing.path == photo.path or not holds(standing):
+        return photo
+    both = tuple(sorted({*photo.copies, photo.path} - {standing.path}))
+    times = standing.modified_ns
+    return replace(photo, path=standing.path, copies=both, modified_ns=times)
 
 
 def _owned(photo: Photo, config: IngestConfig) -> tuple[Photo, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.config import IngestConfig
-from curation.engines import Hashed, take_file, write_blobs
+from curation.engines import Claims, Hashed, take_file, write_blobs
 from curation.remote import find_remote, is_url
 from curation.sandbox import Sandbox
 from curation.scan import Found, find_photos
@@ -56,7 +56,7 @@ class RayEngine:
 
     def __init__(self, config: IngestConfig, media: Path, known_keys: Mapping[str, str]) -> None:
         self.config, self.media, self.known_keys = config, media, dict(known_keys)
-        self.claimed: dict[str, Future[Hashed]] = {}
+        self.claimed: Claims = {}
         self._waiting: list[tuple[Found, str, Future[Hashed]]] = []
         self._thread: threading.Thread | None = None
         self._ray: Any = None

@@ -38,7 +38,7 @@ def open_source(path: Path) -> Source:
             facts = os.fstat(opened.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 raise UnreadablePhoto("unreadable", "is no ordinary file any more")
-            stamp = (facts.st_size, facts.st_mtime_ns)
+            stamp = _stamp(facts)
             if facts.st_size > IN_MEMORY:
                 return Source(path, hashlib.file_digest(opened, "sha256").hexdigest(), stamp)
             data = opened.read()
@@ -54,4 +54,9 @@ def stamp_of(path: Path) -> Stamp | None:
         facts = path.stat()
     except OSError:
         return None
-    return facts.st_size, facts.st_mtime_ns
+    return _stamp(facts)
+
+
+def _stamp(facts: os.stat_result) -> Stamp:
+    """A file may carry any time; tables hold 64 bits, which end in the year 2262."""
+    return facts.st_size, max(min(facts.st_mtime_ns, 2**63 - 1), -(2**63))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 from collections import Counter
@@ -19,10 +20,17 @@ from curation.source import Stamp, stamp_of
 from curation.xmp import sidecars
 from data_manifests.records import Photo
 
-__all__ = ["CODE_VERSION", "OWNERS", "Foretold", "Standing", "found_stamp"]
+__all__ = ["CODE_VERSION", "OWNERS", "Foretold", "Standing", "found_stamp", "holds"]
 
 CODE_VERSION = 2  # raise it when the same file and settings would be judged otherwise
 OWNERS = ("photographer", "licence", "consent_id", "subject_id")
+_MENDABLE = frozenset(
+    {
+        *("timeout", "memory", "decoder_crash"),
+        *("heif_support_missing", "psd_support_missing", "avif_support_missing"),
+    }
+)
+_PACKAGES = ("pillow_heif", "psd_tools", "imagecodecs")  # whose lack quarantines a file
 _SETTLED_LATER = ("near_duplicate_bits", "least_likeness", "burst_s")  # from the tables
 _ELSEWHERE = {"decoder", "embed", "identity"}  # sections that don't change what a file's row says
 
@@ -30,21 +38,42 @@ _ELSEWHERE = {"decoder", "embed", "identity"}  # sections that don't change what
 class Standing:
     """The rows of the tables by place and time, and the key that a file would be judged under."""
 
-    def __init__(self, config: IngestConfig, known: Mapping[str, Photo]) -> None:
-        """`config` with its finder settled; `known` are the rows whose times are trusted."""
+    def __init__(
+        self, config: IngestConfig, known: Mapping[str, Photo], *, rehash: bool = False
+    ) -> None:
+        """`config` with its finder settled. With `rehash` no time is trusted, and what broke a
+        worker is tried again."""
+        self._means, self._rehash = _means_digest(config), rehash
         self._settings = _settings_digest(config, open_finder(config.faces).name)
         self._plain_key = hashlib.sha256(self._settings.encode()).hexdigest()[:32]
         self._by_place = {
-            (p.path, p.size_bytes, p.modified_ns): p for p in known.values() if p.modified_ns
+            (p.path, p.size_bytes, p.modified_ns): p
+            for p in known.values()
+            if p.modified_ns and not rehash
         }
-        self._paths = {p.path for p in known.values()}
+        self._first_of = {copy: p for p in known.values() for copy in p.copies}
+        self._paths = {p.path for p in known.values()} | set(self._first_of)
         self._folders: dict[Path, bool] = {}
 
     def unchanged(self, found: Found, key: str) -> Photo | None:
         """The row of a file of the same name, size, time of change and key; none otherwise."""
         stamp = found_stamp(found)
         photo = self._by_place.get((name_of(found), *stamp)) if stamp is not None else None
-        return photo if photo is not None and photo.ingest_key == key else None
+        return photo if photo is not None and self.judged_under(photo) == key else None
+
+    def judged_under(self, photo: Photo) -> str:
+        """The key under which this row need not be made again, empty if it must.
+
+        A row that more time, more memory or another package could mend holds for those means only.
+        """
+        if not _MENDABLE.intersection(photo.reasons):
+            return photo.ingest_key
+        key, _, means = photo.ingest_key.partition(":")
+        return key if means == self._means and not self._rehash else ""
+
+    def key_for(self, photo: Photo, key: str) -> str:
+        """What to keep as the ingest key of a row that was judged under `key`."""
+        return f"{key}:{self._means}" if _MENDABLE.intersection(photo.reasons) else key
 
     def foretell(self, found: Iterable[Found]) -> Foretold:
         """What an ingest of these files would do; reads none of them."""
@@ -62,7 +91,13 @@ class Standing:
         return Foretold(count["known"], count["new"], count["again"], count["unreadable"], size)
 
     def key_of(self, found: Found) -> str:
-        """Settings and sidecars: a new rating in Lightroom makes the photo worth another look."""
+        """Settings and sidecars: a new rating in Lightroom makes the photo worth another look.
+
+        A copy is judged as the file that its row names, whatever lies beside the copy.
+        """
+        first = self._first_of.get(name_of(found))
+        if first is not None and "://" not in first.path and holds(first):
+            found = Found(Path(first.path))
         if not found.url and not self._holds_sidecars(found.path.parent):
             return self._plain_key
         digest = hashlib.sha256(self._settings.encode())
@@ -106,9 +141,25 @@ class Foretold:
         return [(count, what) for count, what in said if count]
 
 
+def holds(photo: Photo) -> bool:
+    """Whether the file at the row's path still looks like the one that was read."""
+    if "://" in photo.path or "\\x" in photo.path:  # a name that is no UTF-8 is kept as escapes
+        return True
+    if not photo.modified_ns:  # a row of an older release
+        return os.path.lexists(photo.path)
+    return stamp_of(Path(photo.path)) == (photo.size_bytes, photo.modified_ns)
+
+
 def found_stamp(found: Found) -> Stamp | None:
     """Size and time of change of a file now, or as an object store's listing gave them."""
     return found.stamp if found.url else stamp_of(found.path)
+
+
+def _means_digest(config: IngestConfig) -> str:
+    decoder = config.decoder
+    there = [name for name in _PACKAGES if importlib.util.find_spec(name) is not None]
+    told = json.dumps([decoder.timeout_s, decoder.memory_mb, *there])
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
 def _settings_digest(config: IngestConfig, finder: str) -> str:
