@@ -95,9 +95,12 @@ def main() -> None:
     except AuthFaceError as error:
         console.fail(str(error))
         sys.exit(console.WRONG)
-    except KeyboardInterrupt:
-        console.note("stopped; what was committed stays, and the same command goes on from there")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == console.STOPPED:  # Ctrl-C, which Typer has turned into this
+            console.note(
+                "stopped; what was committed stays, and the same command goes on from there"
+            )
+        raise
 
 
 if __name__ == "__main__":

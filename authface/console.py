@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PARTIAL",
+    "STOPPED",
     "WRONG",
     "data",
     "done",
@@ -27,6 +28,7 @@ __all__ = [
 
 WRONG = 2  # exit code: the user can mend it
 PARTIAL = 3  # exit code: some of it worked
+STOPPED = 130  # exit code: Ctrl-C
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -99,11 +99,13 @@ def ingest(
     found = list(found_in(sources, shard=shard))
     if not found:
         console.note(f"no photo in {', '.join(sources)}")
+        if as_json:
+            console.data({"files": 0})
         return
     store = Store(place.tables)
     known = known_photos(store)
     if dry_run:
-        _foretell(found, known, config)
+        _foretell(found, known, config, as_json=as_json)
         return
     stream = _stream(found, place, config, known, engine=engine, rehash=rehash)
     tally = _run(store, stream, total=len(found), as_json=as_json)
@@ -179,12 +181,17 @@ def _settle(
         console.done(settled.text())
 
 
-def _foretell(found: list[Found], known: dict[str, Photo], config: IngestConfig) -> None:
+def _foretell(
+    found: list[Found], known: dict[str, Photo], config: IngestConfig, *, as_json: bool
+) -> None:
     """What an ingest would do, from names, sizes and times alone."""
     from curation.pipeline import settle_finder
     from curation.standing import Standing
 
     told = Standing(settle_finder(config), known).foretell(found)
+    if as_json:
+        console.data(asdict(told))
+        return
     console.table("Ingest, dry run", ("files", "what"), told.lines())
     console.say(f"  {told.bytes / 1e6:,.0f} MB to read; nothing was written")
 

@@ -47,6 +47,7 @@ BORDER_RGB = (132, 133, 135)  # what the restorers' alignment pads with, same so
 # Sides of the part boxes over the eye distance (mouth: over its width). Source: GFPGAN's landmark
 # boxes (eyes 1.4 x their extent, taken as 0.48 of the eye distance; mouth 1 x), for five points.
 _EYE, _NOSE, _MOUTH, _LEAST_PART = 0.48 * 1.4, 0.6, 1.03, 16.0
+_WARP_SIDE, _WARP_MARGIN = 32_767, 4  # px
 _GRID = 64  # points a side that a tile's cover is counted on
 
 
@@ -84,9 +85,10 @@ def warp(levels: Sequence[Pixels], matrix_23: Matrix, size: int) -> Pixels:
     usable = [i for i, m in enumerate(fitting) if _scale(m) <= 1.0 + 1e-3]
     chosen = usable[-1] if usable else 0
     deep = levels[0].dtype == np.uint16
+    source_HWC, matrix_23 = _needed(levels[chosen], fitting[chosen], size)
     cut: Any = cv2.warpAffine(
-        levels[chosen],
-        from_centres(fitting[chosen]),
+        source_HWC,
+        from_centres(matrix_23),
         (size, size),
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_CONSTANT,
@@ -201,6 +203,25 @@ def _square(centre: NDArray[np.float64], side: float, limit: int) -> Box:
     left, top = (float(min(max(v, 0.0), limit - 1.0)) for v in low)
     right, bottom = (float(min(max(v, 1.0), limit)) for v in high)
     return Box(left=left, top=top, right=max(right, left + 1), bottom=max(bottom, top + 1))
+
+
+def _needed(level: Pixels, matrix_23: Matrix, size: int) -> tuple[Pixels, Matrix]:
+    """(the part of a level that the crop is made of, the matrix from there).
+
+    All of it but in very long panoramas: OpenCV's warps take sides below 32767 px.
+    """
+    if max(level.shape[:2]) < _WARP_SIDE:
+        return level, matrix_23
+    back_23 = cv2.invertAffineTransform(matrix_23)
+    corners = np.array([(0, 0), (size, 0), (size, size), (0, size)]) @ back_23[:, :2].T
+    height, width = level.shape[:2]
+    low = np.floor((corners + back_23[:, 2]).min(axis=0)).astype(int) - _WARP_MARGIN
+    high = np.ceil((corners + back_23[:, 2]).max(axis=0)).astype(int) + _WARP_MARGIN
+    (left, top), (right, bottom) = low.clip(0, (width - 1, height - 1)), high
+    part: Any = np.ascontiguousarray(level[top : max(bottom, top + 1), left : max(right, left + 1)])
+    moved = matrix_23.copy()
+    moved[:, 2] += moved[:, :2] @ (left, top)
+    return part, moved
 
 
 def _level_matrix(level: Pixels, matrix_23: Matrix, full_width: int) -> Matrix:

@@ -227,7 +227,8 @@ def _read_with_pillow(path: Path, kind: str, most_pixels: int, data: bytes | Non
         turned = image.getexif().get(_ORIENTATION) if kind == "TIFF" and deep is None else None
         if deep is None:
             image.load()
-        facts = facts_of(image, path, kind, loaded=deep is None)
+        # A PNG's EXIF may lie behind its pixels: to get there, Pillow decodes them a second time.
+        facts = facts_of(image, path, kind, loaded=deep is None or kind == "PNG")
         pixels_HWC, icc = (
             (deep, rgb_profile(facts.icc)) if deep is not None else _to_rgb(image, facts.icc)
         )

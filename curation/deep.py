@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.source import is_utf8
 from data_manifests.errors import UnreadablePhoto
 
 __all__ = ["avif_depth", "open_vips", "read_deep", "read_deep_heif"]
@@ -36,10 +37,12 @@ def read_deep(path: Path, kind: str, data: bytes | None, size: tuple[int, int]) 
     vips = open_vips()
     options = {"access": "sequential", "fail_on": "error"}
     try:
+        # libvips takes file names of UTF-8 only, and buffers whatever the name.
+        named = data is None and is_utf8(path)
         picture = (
-            vips.Image.new_from_buffer(data, "", **options)
-            if data is not None
-            else vips.Image.new_from_file(str(path), **options)
+            vips.Image.new_from_file(str(path), **options)
+            if named
+            else vips.Image.new_from_buffer(data or path.read_bytes(), "", **options)
         )
         order = _ORDER.get(picture.interpretation)
         if picture.format != "ushort" or order is None or (picture.width, picture.height) != size:
@@ -75,7 +78,14 @@ def _read_heic(data: bytes) -> Deep:
 
 
 def _read_avif(data: bytes) -> Deep:
-    import imagecodecs
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise UnreadablePhoto(
+            "avif_support_missing",
+            "AVIF of more than 8 bits needs the package imagecodecs, which is not installed.",
+            "Install it with: pip install -c constraints.txt -e '.[fast]'",
+        ) from error
 
     pixels: Any = imagecodecs.avif_decode(data, numthreads=1)
     if pixels.dtype != np.uint16:

@@ -23,6 +23,7 @@ from curation import metadata
 from curation.decode import DecodedPhoto, upright
 from curation.facts import Facts, rgb_profile
 from curation.jpeg import decode_jpeg
+from curation.source import is_utf8
 from curation.xmp import fill_rights, read_said
 from data_manifests.errors import UnreadablePhoto
 
@@ -48,7 +49,7 @@ _XMP_TAG = 700
 
 def read_raw_facts(path: Path, *, most_pixels: int) -> Facts:
     """The facts from the RAW's header; raises UnreadablePhoto."""
-    with _libraw(path), rawpy.imread(str(path)) as opened:
+    with _libraw(path), _imread(path) as opened:
         return _facts(opened, path, most_pixels)
 
 
@@ -90,7 +91,7 @@ class OpenedRaw:
 def open_raw(path: Path, *, most_pixels: int) -> Iterator[OpenedRaw]:
     """The RAW with its sensor data checked; raises UnreadablePhoto."""
     _check_strips(path)
-    with _libraw(path), rawpy.imread(str(path)) as handle:
+    with _libraw(path), _imread(path) as handle:
         facts = _facts(handle, path, most_pixels)
         _check_samples(handle)
         yield OpenedRaw(handle, facts)
@@ -98,7 +99,7 @@ def open_raw(path: Path, *, most_pixels: int) -> Iterator[OpenedRaw]:
 
 def read_preview(path: Path, *, most_pixels: int) -> DecodedPhoto:
     """The largest JPEG that the camera embedded, upright; raises UnreadablePhoto."""
-    with _libraw(path), rawpy.imread(str(path)) as handle:
+    with _libraw(path), _imread(path) as handle:
         found = handle.extract_thumb()
         flip = _TURNS.get(handle.sizes.flip, 1)
     if found.format != rawpy.ThumbFormat.JPEG:
@@ -126,6 +127,11 @@ def read_preview(path: Path, *, most_pixels: int) -> DecodedPhoto:
         development="embedded preview: the RAW data could not be developed",
     )
     return DecodedPhoto(turned, facts)
+
+
+def _imread(path: Path) -> Any:
+    """LibRaw's handle; a name that is no UTF-8 can't be told to it, so it gets the bytes."""
+    return rawpy.imread(str(path) if is_utf8(path) else io.BytesIO(path.read_bytes()))
 
 
 @contextmanager
@@ -163,7 +169,7 @@ def _refused(error: Exception, path: Path) -> UnreadablePhoto:
 def _preview_size(path: Path) -> tuple[int, int] | None:
     """Width and height of the embedded JPEG, none if there is none."""
     try:
-        with rawpy.imread(str(path)) as handle:
+        with _imread(path) as handle:
             found = handle.extract_thumb()
         with Image.open(io.BytesIO(found.data), formats=["JPEG"]) as picture:
             return picture.size
@@ -174,7 +180,7 @@ def _preview_size(path: Path) -> tuple[int, int] | None:
 def _is_compressed(path: Path) -> bool:
     """True if LibRaw knows the camera and stumbles over the data: a compression new to it."""
     try:
-        with rawpy.imread(str(path)) as handle:
+        with _imread(path) as handle:
             return bool(handle.sizes.raw_width)
     except Exception:  # it does not know the file at all
         return False

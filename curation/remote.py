@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from curation.formats import looks_like_photo
+from curation.formats import RAW_SUFFIXES, looks_like_photo
 from curation.scan import Found
 from data_manifests.errors import InputError, MissingExtra, RemoteError, UnreadablePhoto
 from data_manifests.media import write_atomic
@@ -44,9 +44,10 @@ def find_remote(url: str) -> Iterator[Found]:
         raise InputError(f"{url} holds nothing.", "Check the address.")
     names = sorted(listed)
     beside = {n for n in names if n.lower().endswith(".xmp")}
+    raws = {_stem(n) for n in names if _is_raw(n)}
     for name in names:
         if looks_like_photo(b"", PurePosixPath(name).name):
-            yield _found(name, scheme, listed, list(_sidecars(name, beside)))
+            yield _found(name, scheme, listed, list(_sidecars(name, beside, raws)))
 
 
 def _found(name: str, scheme: str, listed: dict[str, Any], sidecars: list[str]) -> Found:
@@ -129,11 +130,21 @@ def _object_store(scheme: str) -> Any:
     return open_store(scheme, client_options={"allow_http": plain})
 
 
-def _sidecars(name: str, beside: set[str]) -> Iterator[str]:
-    stem = name.rsplit(".", 1)[0]
-    for candidate in (f"{name}.xmp", f"{name}.XMP", f"{stem}.xmp", f"{stem}.XMP"):
-        if candidate in beside:
-            yield candidate
+def _sidecars(name: str, beside: set[str], raws: set[str]) -> Iterator[str]:
+    """As `xmp.sidecars`: `IMG.xmp` of a RAW+JPEG pair speaks about the RAW."""
+    stem = _stem(name)
+    speaks_for_both = _is_raw(name) or stem not in raws
+    ends = (".xmp", ".XMP")
+    names = [name + end for end in ends] + [stem + end for end in ends if speaks_for_both]
+    yield from (n for n in names if n in beside)
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _is_raw(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in RAW_SUFFIXES
 
 
 def _changed_ns(about: dict[str, Any]) -> int:

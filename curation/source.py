@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_manifests.errors import UnreadablePhoto
 
-__all__ = ["Source", "Stamp", "open_source", "stamp_of"]
+__all__ = ["Source", "Stamp", "is_utf8", "open_source", "stamp_of"]
 
 IN_MEMORY = 160_000_000  # bytes; larger files are hashed in pieces and read again by their decoder
 
@@ -46,6 +46,15 @@ def open_source(path: Path) -> Source:
         why = error.strerror or "it can't be opened"
         raise UnreadablePhoto("unreadable", f"can't be read: {why}") from error
     return Source(path, hashlib.sha256(data).hexdigest(), stamp, data)
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the name can be told to libraries that take UTF-8 only."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def stamp_of(path: Path) -> Stamp | None:

@@ -89,6 +89,7 @@ class Worker:
             )
             judged, facts = self._judge_pixels(source, decoded, keep), decoded.facts
         photo = judged.on(self._with_facts(blank, facts))
+        verdicts = self._header_verdicts(facts)  # a RAW's preview is smaller than its header says
         return _decided(photo, (*verdicts, *judged.verdicts)), judged.faces
 
     def _judge_raw(self, source: Source, keep: WriteMedia) -> tuple[Judged, Facts]:

@@ -47,6 +47,8 @@ def test_one_shoot_from_a_dry_run_to_the_report(place: Path) -> None:
     shoot, workspace = str(place / "shoot"), str(place / "w")
     dry = authface("ingest", shoot, "-w", workspace, "--dry-run")
     assert "new, to be judged" in dry.stdout
+    [counts] = told(authface("ingest", shoot, "-w", workspace, "--dry-run", "--json"))
+    assert (counts["new"], counts["known"]) == (4, 0)
     assert not (place / "w/tables/photos").exists()
     *files, counts, settled = told(authface("ingest", shoot, "-w", workspace, "--json"))
     assert {Path(str(f["path"])).name: f["state"] for f in files} == {
@@ -68,6 +70,24 @@ def test_one_shoot_from_a_dry_run_to_the_report(place: Path) -> None:
     assert "IMG_1-Edit.png" in page.read_text()
     again = authface("ingest", shoot, "-w", workspace)
     assert "known already" in again.stdout
+
+
+def test_an_empty_folder_is_told_to_programs_too(place: Path, tmp_path: Path) -> None:
+    done = authface("ingest", str(tmp_path), "-w", str(place / "w"), "--json")
+    assert told(done) == [{"files": 0}]
+    assert "no photo" in done.stderr
+
+
+def test_control_c_says_what_stays(place: Path) -> None:
+    code = (
+        "import os, signal\nfrom authface import cli, curate\n"
+        "def stopped(*_, **__):\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        "curate._run = stopped\ncli.main()\n"
+    )
+    command = [sys.executable, "-c", code, "ingest", str(place / "shoot"), "-w", str(place / "w")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "what was committed stays" in done.stderr
 
 
 def test_shards_make_the_whole_and_are_settled_afterwards(place: Path) -> None:

@@ -66,6 +66,20 @@ def test_sixteen_bits_and_the_border_survive_a_warp() -> None:
     assert cut[5, 5].tolist() == [c * 257 for c in crops.BORDER_RGB]
 
 
+@pytest.mark.parametrize("left", [0, 20_000, 39_700])
+def test_a_face_in_a_very_long_panorama_is_cut_as_elsewhere(left: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 40_000, 3), dtype=np.uint8)
+    panorama = np.asarray(cv2.blur(noise, (9, 9)))  # OpenCV rounds where it reads to 1/32 px
+    matrix = np.array([[0.9, 0.1, -0.9 * left], [-0.1, 0.9, 5.0 + 0.1 * left]])
+    part = panorama[:, left : left + 1000]
+    shifted = matrix.copy()
+    shifted[:, 2] += shifted[:, :2] @ (left, 0)
+    inside = (slice(20, 180), slice(20, 180))
+    cut = crops.warp([panorama], matrix, 200)[inside].astype(int)
+    assert np.abs(cut - crops.warp([part], shifted, 200)[inside]).max() <= 2
+    assert cut.std() > 5
+
+
 def test_part_boxes_sit_on_their_landmarks() -> None:
     points = landmarks(2.0, (100, 50))
     parts = crops.part_boxes(points, crops.align_matrix(points, 512), 512)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from curation.config import GatesConfig, IngestConfig
+from curation import raw
+from curation.config import DecoderConfig, FacesConfig, GatesConfig, IngestConfig
 from curation.decode import read_photo
 from curation.faces import find_yunet
 from curation.source import open_source
@@ -84,6 +87,35 @@ def test_a_raw_is_judged_at_half_size_and_developed_whole_if_it_passes(
     assert half.eye_distance == pytest.approx(whole.eye_distance, rel=0.05)
     assert half.box.left == pytest.approx(whole.box.left, abs=40)
     assert half.box.bottom == pytest.approx(whole.box.bottom, abs=40)
+
+
+def test_a_raw_whose_name_is_no_utf8_is_developed_too(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.dng"))
+    write_dng(tmp_path / "plain.dng", mosaic()).rename(odd)
+    assert read_photo(odd).facts.format == "RAW"
+
+
+def test_a_preview_is_judged_by_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here LibRaw develops the file: what it says of a compression that it lacks is played."""
+    path = write_dng(tmp_path / "shot.dng", mosaic())
+    small = replace(read_photo(path), pixels_HWC=np.zeros((60, 40, 3), np.uint8))
+    small = replace(small, facts=replace(small.facts, width=40, height=60))
+
+    def refuses(*_: object, **__: object) -> None:
+        raise UnreadablePhoto("raw_unsupported_compression", "LibRaw can't develop it.")
+
+    monkeypatch.setattr(raw, "open_raw", refuses)
+    monkeypatch.setattr(raw, "read_preview", lambda *_, **__: small)
+    config = IngestConfig(
+        gates=GatesConfig(least_long_side=150),
+        faces=FacesConfig(finder="haar"),
+        decoder=DecoderConfig(raw_preview=True),
+    )
+    photo = Worker(config).take(open_source(path)).photo
+    assert (photo.width, photo.height) == (40, 60)
+    assert "long_side" in photo.reasons
 
 
 def test_a_dng_named_tif_is_developed_too(tmp_path: Path) -> None:

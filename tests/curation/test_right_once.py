@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +131,27 @@ def test_eight_orientations_are_upright_once(
     assert photo.pixels_HWC.shape == upright.shape
     worst = np.abs(photo.pixels_HWC.astype(int) - upright).max()
     assert worst <= (12 if suffix == "jpg" else 2)  # the JPEG's own loss, not a turn
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_png_whose_exif_lies_behind_its_pixels_is_turned_too(
+    depth: int, tmp_path: Path, portrait: Srgb
+) -> None:
+    upright = np.asarray(Image.fromarray(portrait).resize((160, 120)), dtype=np.uint8)
+    stored = _as_stored(upright, 6).astype(np.uint16 if depth == 16 else np.uint8)
+    path = tmp_path / "late.png"
+    assert cv2.imwrite(str(path), stored[..., ::-1] * (257 if depth == 16 else 1))
+    exif = Image.Exif()
+    exif[274] = 6
+    body = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + body
+    late = struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = path.read_bytes()
+    path.write_bytes(data[:-12] + late + data[-12:])  # before IEND
+    photo = read_photo(path)
+    assert photo.facts.orientation == 6
+    assert photo.pixels_HWC.shape == upright.shape
+    assert np.array_equal(photo.pixels_HWC // (257 if depth == 16 else 1), upright)
 
 
 def _as_stored(upright: Srgb, orientation: int) -> Srgb:

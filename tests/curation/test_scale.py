@@ -155,6 +155,16 @@ def test_a_bucket_gives_the_rows_of_the_folder(bucket: str, shoot: Path, tmp_pat
     assert {i.status for i in again} == {"known"}
 
 
+def test_the_sidecar_of_a_pair_in_a_bucket_speaks_about_the_raw(bucket: str) -> None:
+    for name in ("IMG.NEF", "IMG.JPG", "IMG.xmp", "IMG.JPG.xmp", "solo.jpg", "solo.xmp"):
+        upload(f"{bucket}/pair/{name}", name.encode())
+    beside = {
+        f.path.name: [s.rsplit("/", 1)[1] for s in f.sidecars]
+        for f in find_remote(f"{bucket}/pair")
+    }
+    assert beside == {"IMG.JPG": ["IMG.JPG.xmp"], "IMG.NEF": ["IMG.xmp"], "solo.jpg": ["solo.xmp"]}
+
+
 def test_media_come_back_from_the_bucket(bucket: str, shoot: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "there")
     config = CONFIG.model_copy(update={"media_url": f"{bucket}/media2"})
