@@ -7,9 +7,11 @@ is the left side *of the picture*, as face detectors and the FFHQ template have 
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from data_manifests.permissions import Consent, ConsentEntry, Tombstone
+from data_manifests.shapes import LANDMARK_NAMES, Box, Point, Pose, column
 
 __all__ = [
     "LANDMARK_NAMES",
@@ -19,8 +21,10 @@ __all__ = [
     "Capture",
     "Consensus",
     "Consent",
+    "ConsentEntry",
     "Cover",
     "Crop",
+    "Export",
     "Face",
     "Photo",
     "Point",
@@ -31,55 +35,9 @@ __all__ = [
     "Sample",
     "Suggestion",
     "Task",
+    "Tombstone",
     "Verdict",
 ]
-
-LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-
-
-def column(about: str, *, unit: str = "", key: bool = False, default: Any = MISSING) -> Any:
-    """A dataclass field that carries its description and unit into the Arrow schema."""
-    metadata = {"about": about, "unit": unit, "key": key}
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """An upright rectangle in pixels."""
-
-    left: float = column("left edge", unit="px")
-    top: float = column("top edge", unit="px")
-    right: float = column("right edge, outside the box", unit="px")
-    bottom: float = column("bottom edge, outside the box", unit="px")
-
-    @property
-    def width(self) -> float:
-        """Width in pixels."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> float:
-        """Height in pixels."""
-        return self.bottom - self.top
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One point in pixels."""
-
-    x: float = column("distance from the left edge", unit="px")
-    y: float = column("distance from the top edge", unit="px")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pose:
-    """Where a head points, estimated from five landmarks: for sorting, not for measuring."""
-
-    roll: float = column("in-plane rotation, clockwise positive", unit="degree")
-    yaw: float = column(
-        "turn to the picture's right positive, -1 to 1 at about a profile", unit="1"
-    )
-    pitch: float = column("chin down positive, -1 to 1", unit="1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,18 +303,15 @@ class Retouch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
-    """A permission that covers photos; rows are only ever added."""
+class Export:
+    """A copy of samples that left the tables, so that an erasure knows where to go."""
 
-    consent_id: str = column("identity of the record", key=True)
-    purposes: tuple[str, ...] = column(
-        "curation, annotation, training, publish, identity_embedding"
-    )
-    basis: str = column("release, public_domain or own_photos, and where it is kept")
-    valid_from: datetime = column("start")
-    valid_until: datetime | None = column("end, none if open", default=None)
-    withdrawn_at: datetime | None = column("when it was withdrawn", default=None)
-    note: str = column("anything a reader should know", default="")
+    export_id: str = column("hash of path and format", key=True)
+    path: str = column("absolute folder it was written to")
+    format: str = column("parquet, datasets or webdataset")
+    samples_version: int = column("version of the samples table it holds")
+    made_at: datetime = column("when")
+    options: str = column("the export's options as JSON", default="{}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,3 +348,9 @@ class Sample:
     weight: float = column("how much it counts in training", default=1.0)
     split: str = column("train, validation or test; one person is never in two")
     consent_id: str = column("the consent it stands on")
+    annotation_versions: tuple[str, ...] = column(
+        "server time of change of each answer, in the order of annotation_ids", default=()
+    )
+    person: str | None = column(
+        "subject or identity group that its split was drawn by, none if unknown", default=None
+    )

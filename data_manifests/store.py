@@ -44,6 +44,9 @@ TABLES: dict[type, str] = {
     nouns.Consensus: "consensus",
     nouns.Retouch: "retouches",
     nouns.Consent: "consents",
+    nouns.ConsentEntry: "consent_ledger",
+    nouns.Tombstone: "tombstones",
+    nouns.Export: "exports",
     nouns.Sample: "samples",
 }
 SEAL = "authface_sealed_version"
