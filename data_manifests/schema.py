@@ -16,7 +16,18 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-__all__ = ["arrow_schema", "key_of", "records_from_table", "table_from_records"]
+__all__ = [
+    "SCHEMA_PROPERTY",
+    "SCHEMA_VERSION",
+    "arrow_schema",
+    "key_of",
+    "records_from_table",
+    "table_from_records",
+]
+
+# Raised with every release that changes a noun, with a step in migrations.py and golden tables.
+SCHEMA_VERSION = 2
+SCHEMA_PROPERTY = "authface.schemaVersion"  # a property of each Delta table
 
 Record = TypeVar("Record")
 

@@ -1,9 +1,11 @@
 """Delta tables of the nouns: upsert by key, read at a version. The only place that writes tables.
 
-An upsert is one Delta MERGE followed by a *seal*: an empty commit whose metadata holds the SHA-256
-of every Parquet file the MERGE added. delta-rs names and writes those files itself, so their hashes
-can't stand in the MERGE's own commit; a version without a seal is one whose writer was killed, and
-the next write seals it.
+An upsert is one Delta MERGE followed by a *seal* (see seals.py): delta-rs names and writes the
+files of a MERGE itself, so their hashes can't stand in its commit. A version without a seal is one
+whose writer was killed, and the next write seals it.
+
+Writers on one machine take turns by a kernel lock. Writers elsewhere are ordered by Delta's commit
+protocol: who comes second is refused, looks again at what stands, and commits what is still to do.
 """
 
 from __future__ import annotations
@@ -11,24 +13,43 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import platform
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
-from pyarrow import fs
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from data_manifests import records as nouns
+from data_manifests.delta import (
+    dataset_of,
+    delete,
+    merge,
+    overwrite,
+    rows_of,
+    rows_with,
+    seal,
+    seal_last,
+)
+from data_manifests.differing import differing
 from data_manifests.errors import ManifestError, StorageError
-from data_manifests.schema import arrow_schema, key_of, records_from_table, table_from_records
+from data_manifests.migrations import migrate, refuse_newer
+from data_manifests.schema import (
+    SCHEMA_PROPERTY,
+    SCHEMA_VERSION,
+    arrow_schema,
+    key_of,
+    records_from_table,
+    table_from_records,
+)
+from data_manifests.seals import file_sha256, sealed_files, unsealed
+from data_manifests.sweep import sweep_table
 
 __all__ = ["TABLES", "Commit", "Store", "file_sha256"]
 
@@ -49,23 +70,26 @@ TABLES: dict[type, str] = {
     nouns.Export: "exports",
     nouns.Sample: "samples",
 }
-SEAL = "authface_sealed_version"
 # Old commits hold the seals and are what a pinned version needs, so delta-rs must never tidy them
 # away.
 KEEP_LOG = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
+    SCHEMA_PROPERTY: str(SCHEMA_VERSION),
 }
+MERGE_UP_TO = 0.25  # share of rows; beyond it the table is written anew
+TRIES = 40  # commits of writers on other machines that may come first
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What an upsert did: the version now, and how many rows were new, changed, or the same."""
+    """What a write did: the version now, and how many rows were new, changed, the same, removed."""
 
     version: int
     added: int
     changed: int
     unchanged: int
+    removed: int = 0
 
 
 class Store:
@@ -77,37 +101,76 @@ class Store:
     def upsert(self, noun: type[Record], records: Iterable[Record], *, why: str) -> Commit:
         """Add or replace rows by key in one atomic commit.
 
-        Rows that are already the same cost nothing.
+        Rows that are already the same cost nothing, so a commit whose answer was lost is not made
+        twice.
         """
         rows = list(records)
-        with _storage_errors(self.folder), self._locked():
-            table = self._open_or_create(noun)
+
+        def attempt(table: DeltaTable) -> Commit:
             added, changed = self._differences(noun, table, rows)
             if added or changed:
-                _widen(table, noun)
-                _merge(table, noun, added + changed, why)
-                _seal(table)
-            return Commit(
-                table.version(), len(added), len(changed), len(rows) - len(added) - len(changed)
-            )
+                merge(table, noun, table_from_records(noun, added + changed), why)
+            same = len(rows) - len(added) - len(changed)
+            return Commit(0, len(added), len(changed), same)
+
+        return self._write(noun, attempt)
+
+    def append(self, noun: type[Record], records: Iterable[Record], *, why: str) -> Commit:
+        """Add rows that are never changed again; raises ManifestError if a key says otherwise."""
+        rows = list(records)
+
+        def attempt(table: DeltaTable) -> Commit:
+            added, changed = self._differences(noun, table, rows)
+            if changed:
+                named = ", ".join(str(getattr(r, key_of(noun))) for r in changed[:3])
+                raise ManifestError(
+                    f"{TABLES[noun]} is only ever added to, and {named} stands there already.",
+                    "Give the new row a key of its own.",
+                )
+            if added:
+                merge(table, noun, table_from_records(noun, added), why, change=False)
+            return Commit(0, len(added), 0, len(rows) - len(added))
+
+        return self._write(noun, attempt)
+
+    def replace_rows(self, noun: type, rows: pa.Table, *, why: str) -> Commit:
+        """Make the table hold exactly these rows, told apart by key; only what differs is written.
+
+        In columns, for tables too large to be records: `rows` has the noun's Arrow schema.
+        """
+
+        def attempt(table: DeltaTable) -> Commit:
+            found = differing(rows_of(table), rows, key_of(noun))
+            added, changed, gone = found.fresh.num_rows, found.changed.num_rows, len(found.gone)
+            if gone or added + changed > MERGE_UP_TO * rows.num_rows:
+                overwrite(table, rows, why)  # a MERGE and a DELETE would be two commits
+            elif added or changed:
+                merge(table, noun, pa.concat_tables([found.fresh, found.changed]), why)
+            same = rows.num_rows - added - changed
+            return Commit(0, added, changed, same, gone)
+
+        return self._write(noun, attempt)
 
     def remove(self, noun: type, keys: Iterable[str], *, why: str) -> int:
         """Delete the rows with these keys in one commit.
 
         How many there were. Earlier versions keep them.
         """
-        key = key_of(noun)
         doomed = sorted(set(keys))
-        listed = ", ".join("'" + k.replace("'", "''") + "'" for k in doomed)
-        properties = CommitProperties(custom_metadata={"authface_why": why})
-        with _storage_errors(self.folder), self._locked():
-            opened = self._open(noun)  # under the lock: another writer's commit would make it stale
-            if opened is None or not doomed:
-                return 0
-            _seal_last(opened)
-            result = opened.delete(f"{key} IN ({listed})", commit_properties=properties)
-            _seal(opened)
-        return int(result["num_deleted_rows"])
+        if not doomed or self.version(noun) is None:
+            return 0
+
+        def attempt(table: DeltaTable) -> Commit:
+            return Commit(0, 0, 0, 0, delete(table, key_of(noun), doomed, why))
+
+        return self._write(noun, attempt).removed
+
+    def restore(self, noun: type, version: int, *, why: str) -> Commit:
+        """Make the newest version hold what an earlier one held; what came between stays readable.
+
+        Raises ManifestError if there is no such version.
+        """
+        return self.replace_rows(noun, self.table(noun, version), why=why)
 
     def read(self, noun: type[Record], version: int | None = None) -> list[Record]:
         """All rows of a noun at a version (newest if none), ordered by key.
@@ -127,7 +190,7 @@ class Store:
                 + (f" at version {version}." if version is not None else "."),
                 "See `authface manifest versions` for what there is.",
             )
-        return _rows(opened).sort_by(key_of(noun))
+        return rows_of(opened).sort_by(key_of(noun))
 
     def version(self, noun: type) -> int | None:
         """The newest version of a noun's table, none if there is no table."""
@@ -139,31 +202,49 @@ class Store:
         found = {name: self.version(noun) for noun, name in TABLES.items()}
         return {name: version for name, version in found.items() if version is not None}
 
-    def seals(self, noun: type) -> dict[str, str]:
-        """SHA-256 by file name for every Parquet file that a seal vouches for."""
+    def dataset(self, noun: type, version: int | None = None) -> Any:
+        """The table as a pyarrow dataset, read as far as it is asked; none if there is no table."""
+        opened = self._open(noun, version)
+        return None if opened is None else dataset_of(opened)
+
+    def rows_with(self, noun: type[Record], column: str, values: Iterable[str]) -> list[Record]:
+        """The rows whose column has one of the values; the others are never all in memory."""
         opened = self._open(noun)
         if opened is None:
-            return {}
-        sealed: dict[str, str] = {}
-        for commit in _log(self.folder / TABLES[noun]):
-            sealed |= json.loads(commit["info"].get("authface_sha256", "{}"))
-        return sealed
+            return []
+        return records_from_table(noun, rows_with(opened, column, pa.array(values, pa.string())))
+
+    def seals(self, noun: type) -> dict[str, str]:
+        """SHA-256 by file name for every Parquet file that a seal vouches for."""
+        return sealed_files(self.folder / TABLES[noun])
 
     def unsealed(self, noun: type) -> list[str]:
-        """Parquet files that no seal vouches for, because their writer was killed.
+        """Parquet files that no seal vouches for, because their writer was killed."""
+        return unsealed(self.folder / TABLES[noun])
 
-        The next write seals them.
-        """
-        sealed = self.seals(noun)
-        added = [a for c in _log(self.folder / TABLES[noun]) for a in c["added"]]
-        return [name for name in added if name not in sealed]
+    def _write(self, noun: type, attempt: Callable[[DeltaTable], Commit]) -> Commit:
+        """Try until no other writer came first; then seal."""
+        with _storage_errors(self.folder), self._locked(noun):
+            for number in range(TRIES):
+                table = self._open_or_create(noun)
+                before = table.version()
+                try:
+                    result = attempt(table)
+                    break
+                except CommitFailedError:
+                    if number == TRIES - 1:
+                        raise
+                    time.sleep(random.uniform(0, 0.05 * (number + 1)))
+            if table.version() > before:
+                seal(table)
+        return replace(result, version=table.version())
 
     def _open(self, noun: type, version: int | None = None) -> DeltaTable | None:
         path = self.folder / TABLES[noun]
         if not (path / "_delta_log").is_dir():
             return None
         try:
-            return DeltaTable(path, version=version)
+            opened = DeltaTable(path, version=version)
         except TableNotFoundError as error:
             if any(path.glob("*.parquet")):
                 raise ManifestError(
@@ -175,13 +256,16 @@ class Store:
             if version is not None:
                 return None
             raise ManifestError(
-                f"The table {path} can't be opened: {error}.", "Run `authface manifest check`."
+                f"The table {path} can't be opened: {error}.", "Run `authface manifest fsck`."
             ) from error
+        refuse_newer(opened, path)
+        return opened
 
     def _open_or_create(self, noun: type) -> DeltaTable:
         opened = self._open(noun)
         if opened is not None:
-            _seal_last(opened)
+            migrate(opened, noun)
+            seal_last(opened)
             return opened
         path = self.folder / TABLES[noun]
         path.mkdir(parents=True, exist_ok=True)
@@ -192,6 +276,7 @@ class Store:
             name=TABLES[noun],
             description=about,
             configuration=KEEP_LOG,
+            raise_if_key_not_exists=False,
         )
 
     def _differences(
@@ -199,138 +284,25 @@ class Store:
     ) -> tuple[list[Record], list[Record]]:
         key = key_of(noun)
         newest = {getattr(r, key): r for r in rows}  # the last one wins where a key comes twice
-        touched = _rows_with(table, key, pa.array(list(newest), pa.string()))
+        touched = rows_with(table, key, pa.array(list(newest), pa.string()))
         stored = {getattr(r, key): r for r in records_from_table(noun, touched)}
         added = [r for k, r in newest.items() if k not in stored]
         changed = [r for k, r in newest.items() if k in stored and stored[k] != r]
         return added, changed
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, noun: type) -> Iterator[None]:
         # The kernel frees a flock when its holder dies, so a killed writer never blocks the next
-        # one.
+        # one. What the dead one left half written is told by the mark that it could not take away.
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            mark = self.folder / f".writing-{TABLES[noun]}"
+            if mark.exists() and mark.read_text() in ("", platform.node()):
+                sweep_table(self.folder / TABLES[noun])
+            mark.write_text(platform.node())
             yield
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _merge(table: DeltaTable, noun: type[Record], rows: list[Record], why: str) -> None:
-    key = key_of(noun)
-    (
-        table.merge(
-            table_from_records(noun, rows),
-            predicate=f"target.{key} = source.{key}",
-            source_alias="source",
-            target_alias="target",
-            commit_properties=CommitProperties(custom_metadata={"authface_why": why}),
-        )
-        .when_matched_update_all()
-        .when_not_matched_insert_all()
-        .execute()
-    )
-
-
-def _widen(table: DeltaTable, noun: type) -> None:
-    """Give a table of an older release the columns it lacks, in a commit of its own.
-
-    A MERGE that widens the table while it rewrites a file loses the values of the rows it does not
-    touch (delta-rs 1.6), so the table is as wide as the rows before one begins.
-    """
-    wanted, standing = arrow_schema(noun), pa.schema(table.schema().to_arrow())
-    if set(_names(wanted)) - set(_names(standing)):
-        # delta-rs refuses another description of a column that is there: it keeps its first one.
-        known = set(standing.names)
-        wider = pa.schema([_bare(f) if f.name in known else f for f in wanted])
-        write_deltalake(table, wider.empty_table(), mode="append", schema_mode="merge")
-        table.update_incremental()
-
-
-def _bare(field: pa.Field) -> pa.Field:
-    """The field without descriptions, its own and those inside it."""
-    kind = field.type
-    if pa.types.is_list(kind):
-        kind = pa.list_(_bare(kind.value_field))
-    elif pa.types.is_struct(kind):
-        kind = pa.struct([_bare(inner) for inner in kind])
-    return field.remove_metadata().with_type(kind)
-
-
-def _names(fields: Iterable[pa.Field], within: str = "") -> Iterator[str]:
-    """Names of the fields and of what lies inside them; types carry notes and never compare."""
-    for field in fields:
-        kind = field.type
-        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            kind = kind.value_type
-        yield within + field.name
-        if pa.types.is_struct(kind):
-            yield from _names(kind, f"{within}{field.name}.")
-
-
-def _seal_last(table: DeltaTable) -> None:
-    """Seal the newest commit if its writer was killed between the MERGE and the seal."""
-    if _commit(_folder(table), table.version())["added"]:
-        _seal(table)
-
-
-def _seal(table: DeltaTable) -> None:
-    folder, version = _folder(table), table.version()
-    hashes = {name: file_sha256(folder / name) for name in _commit(folder, version)["added"]}
-    metadata = {SEAL: str(version), "authface_sha256": json.dumps(hashes)}
-    table.create_write_transaction(
-        [], "append", table.schema(), commit_properties=CommitProperties(custom_metadata=metadata)
-    )
-    table.update_incremental()
-
-
-def _rows(table: DeltaTable) -> pa.Table:
-    return _dataset(table).to_table()
-
-
-def _rows_with(table: DeltaTable, column: str, values: pa.Array) -> pa.Table:
-    """The rows that have one of the values; the others are never all in memory.
-
-    Batch by batch and not as a filter of the data set: Delta's statistics come as string views,
-    which Arrow does not compare with strings.
-    """
-    dataset = _dataset(table)
-    found = (b.filter(pc.is_in(b[column], value_set=values)) for b in dataset.to_batches())
-    return pa.Table.from_batches(found, schema=dataset.schema)
-
-
-def _dataset(table: DeltaTable) -> Any:
-    # Through delta's own file system, written in Python, Arrow's reading threads can outlive the
-    # interpreter: one process in ten that ended right after a read was aborted (exit code 134).
-    files = fs.SubTreeFileSystem(str(_folder(table)), fs.LocalFileSystem())
-    return table.to_pyarrow_dataset(filesystem=files)
-
-
-def _folder(table: DeltaTable) -> Path:
-    return Path(unquote(table.table_uri.removeprefix("file://")))
-
-
-def _log(folder: Path) -> list[dict[str, Any]]:
-    versions = sorted(
-        int(p.stem) for p in (folder / "_delta_log").glob("*.json") if p.stem.isdigit()
-    )
-    return [_commit(folder, v) for v in versions]
-
-
-def _commit(folder: Path, version: int) -> dict[str, Any]:
-    lines = (folder / "_delta_log" / f"{version:020d}.json").read_text().splitlines()
-    actions = [json.loads(line) for line in lines if line.strip()]
-    info: dict[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
-    return {
-        "version": version,
-        "info": info,
-        "added": [a["add"]["path"] for a in actions if "add" in a],
-    }
+            mark.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
