@@ -1,0 +1,183 @@
+"""Prove every byte: each Parquet and media file against its SHA-256, each log file by its seal.
+
+Reads files, never Delta: a damaged table can still be told what is wrong with it. Resumes after a
+kill, since what was proved is noted as it goes and forgotten when the run ends.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from data_manifests.errors import ManifestError
+from data_manifests.log import last_version, log_file, log_folder, read_commit
+from data_manifests.media import Workspace, write_atomic
+from data_manifests.records import Face, Photo, Sample
+from data_manifests.schema import key_of
+from data_manifests.seals import FILES, LOG, file_sha256, head_file, read_head
+from data_manifests.store import TABLES, Store
+from data_manifests.sweep import PART, leftovers
+
+__all__ = ["Proof", "named_media", "prove"]
+
+STATE = ".fsck.json"  # beside the tables, while a run is not finished
+NOTE_EVERY_S = 2.0
+MEDIA_COLUMNS: dict[type, tuple[str, ...]] = {
+    Photo: ("proxy_path", "thumb_path"),
+    Face: ("crops",),
+    Sample: ("crop_path",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was found about one file: `fault` is none where its bytes are what they should be."""
+
+    path: str
+    fault: str | None = None
+    leftover: bool = False  # a stopped writer's: no fault, and nothing reads it
+    known: bool = False  # proved by the run that was cut off
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A file and what its bytes should be."""
+
+    path: Path
+    sha256: str
+
+
+def prove(workspace: Workspace, *, fresh: bool = False) -> Iterator[Proof]:
+    """Every file of the tables and of media/, one proof each, faults named."""
+    state = workspace.tables / STATE
+    done = set() if fresh else _read_state(state)
+    noted = time.monotonic()
+    for proof in _proofs(workspace, frozenset(done)):
+        yield proof
+        if proof.fault is None and not proof.leftover:
+            done.add(proof.path)
+        if time.monotonic() - noted > NOTE_EVERY_S:
+            write_atomic(state, json.dumps(sorted(done)).encode())
+            noted = time.monotonic()
+    state.unlink(missing_ok=True)
+
+
+def _proofs(workspace: Workspace, done: frozenset[str]) -> Iterator[Proof]:
+    for name in TABLES.values():
+        yield from _prove_table(workspace.tables / name, done)
+    yield from _missing_media(workspace)
+    yield from _prove_files(_media_claims(workspace.media), done)
+
+
+def _prove_table(table: Path, done: frozenset[str]) -> Iterator[Proof]:
+    newest = last_version(table)
+    if newest is None:
+        if any(table.glob("*.parquet")):
+            yield Proof(str(table), "has rows but no log of them: restore _delta_log from a backup")
+        return
+    yield from _prove_head(table)
+    files: dict[str, str] = {}
+    log, named = _head(table), set[str]()
+    for version in range(newest + 1):
+        try:
+            commit = read_commit(table, version)
+            files |= json.loads(commit.info.get(FILES, "{}"))
+            log |= json.loads(commit.info.get(LOG, "{}"))
+            named |= set(commit.added)
+        except (ManifestError, ValueError, AttributeError, TypeError):
+            yield Proof(str(log_file(table, version)), "can't be read: restore it from a backup")
+    yield from _prove_files((_Claim(log_folder(table) / n, s) for n, s in log.items()), frozenset())
+    yield from _prove_files((_Claim(table / n, s) for n, s in files.items()), done)
+    there = {p.name for p in log_folder(table).iterdir() if not p.name.startswith((".", "_commit"))}
+    for path in [table / n for n in named - set(files)] + [
+        log_folder(table) / n for n in there - set(log)
+    ]:
+        yield Proof(str(path), "is vouched for by no seal: the next write to the table does it")
+    try:
+        yield from (Proof(str(p), leftover=True) for p in leftovers(table))
+    except ManifestError:
+        return  # a log file that can't be read may be the one that names it
+
+
+def _prove_head(table: Path) -> Iterator[Proof]:
+    try:
+        if read_head(table) is not None:
+            yield Proof(str(head_file(table)))
+    except (ValueError, KeyError, TypeError) as error:
+        yield Proof(str(head_file(table)), f"is damaged ({error}): any write to the table mends it")
+
+
+def _head(table: Path) -> dict[str, str]:
+    try:
+        return read_head(table) or {}
+    except (KeyError, TypeError, ValueError):  # named as damaged already
+        return {}
+
+
+def _missing_media(workspace: Workspace) -> Iterator[Proof]:
+    """Files that rows of the newest versions name and that are not there."""
+    for row, relative in named_media(Store(workspace.tables)):
+        if not (workspace.media / relative).exists():
+            yield Proof(str(workspace.media / relative), f"is missing, and {row} names it")
+
+
+def named_media(store: Store) -> Iterator[tuple[str, str]]:
+    """(row's key, path relative to media/) of every picture that the newest versions name."""
+    for noun, columns in MEDIA_COLUMNS.items():
+        try:
+            dataset = store.dataset(noun)
+        except ManifestError:
+            continue  # its log is damaged, and named as such already
+        if dataset is None:
+            continue
+        key = key_of(noun)
+        there = [c for c in columns if c in dataset.schema.names]
+        for batch in dataset.to_batches(columns=[key, *there], batch_size=4096):
+            for row in batch.to_pylist():
+                for column in there:
+                    held = row[column]
+                    crops = [c["path"] for c in held or ()] if column == "crops" else [held]
+                    yield from ((row[key], path) for path in crops if path)
+
+
+def _media_claims(media: Path) -> Iterator[_Claim]:
+    """Each media file goes by its content's hash, so its name is what its bytes should be."""
+    for path in sorted(media.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            yield _Claim(path, path.stem)
+        elif path.name.startswith(PART):
+            yield _Claim(path, "")
+
+
+def _prove_files(claims: Iterable[_Claim], done: frozenset[str]) -> Iterator[Proof]:
+    waiting = iter(claims)
+    with ThreadPoolExecutor(4) as pool:  # hashing lets go of the interpreter's lock
+        while batch := list(islice(waiting, 256)):
+            yield from pool.map(lambda c: _prove_file(c, done), batch)
+
+
+def _prove_file(claim: _Claim, done: frozenset[str]) -> Proof:
+    path = str(claim.path)
+    if path in done:
+        return Proof(path, known=True)
+    if not claim.sha256:
+        return Proof(path, leftover=True)
+    try:
+        same = file_sha256(claim.path) == claim.sha256
+    except FileNotFoundError:
+        return Proof(path, "is missing: restore it from a backup")
+    except OSError as error:
+        return Proof(path, f"can't be read: {error.strerror}")
+    return Proof(path, None if same else "is damaged: its SHA-256 is not what was committed")
+
+
+def _read_state(state: Path) -> set[str]:
+    try:
+        return set(json.loads(state.read_bytes()))
+    except (OSError, ValueError):
+        return set()
