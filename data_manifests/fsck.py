@@ -27,6 +27,7 @@ __all__ = ["Proof", "named_media", "prove"]
 
 STATE = ".fsck.json"  # beside the tables, while a run is not finished
 NOTE_EVERY_S = 2.0
+RESTORE = "restore it from a backup"
 MEDIA_COLUMNS: dict[type, tuple[str, ...]] = {
     Photo: ("proxy_path", "thumb_path"),
     Face: ("crops",),
@@ -68,9 +69,13 @@ def prove(workspace: Workspace, *, fresh: bool = False) -> Iterator[Proof]:
 
 
 def _proofs(workspace: Workspace, done: frozenset[str]) -> Iterator[Proof]:
-    for name in TABLES.values():
-        yield from _prove_table(workspace.tables / name, done)
-    yield from _missing_media(workspace)
+    for noun, name in TABLES.items():
+        whole = True
+        for proof in _prove_table(workspace.tables / name, done):
+            whole = whole and proof.fault is None
+            yield proof
+        if whole:  # rows are only read from files whose bytes are proved
+            yield from _missing_media(workspace, noun)
     yield from _prove_files(_media_claims(workspace.media), done)
 
 
@@ -90,7 +95,7 @@ def _prove_table(table: Path, done: frozenset[str]) -> Iterator[Proof]:
             log |= json.loads(commit.info.get(LOG, "{}"))
             named |= set(commit.added)
         except (ManifestError, ValueError, AttributeError, TypeError):
-            yield Proof(str(log_file(table, version)), "can't be read: restore it from a backup")
+            yield Proof(str(log_file(table, version)), f"can't be read: {RESTORE}")
     yield from _prove_files((_Claim(log_folder(table) / n, s) for n, s in log.items()), frozenset())
     yield from _prove_files((_Claim(table / n, s) for n, s in files.items()), done)
     there = {p.name for p in log_folder(table).iterdir() if not p.name.startswith((".", "_commit"))}
@@ -119,30 +124,25 @@ def _head(table: Path) -> dict[str, str]:
         return {}
 
 
-def _missing_media(workspace: Workspace) -> Iterator[Proof]:
-    """Files that rows of the newest versions name and that are not there."""
-    for row, relative in named_media(Store(workspace.tables)):
+def _missing_media(workspace: Workspace, noun: type) -> Iterator[Proof]:
+    """Files that rows of the newest version name and that are not there."""
+    for row, relative in named_media(Store(workspace.tables), noun):
         if not (workspace.media / relative).exists():
             yield Proof(str(workspace.media / relative), f"is missing, and {row} names it")
 
 
-def named_media(store: Store) -> Iterator[tuple[str, str]]:
-    """(row's key, path relative to media/) of every picture that the newest versions name."""
-    for noun, columns in MEDIA_COLUMNS.items():
-        try:
-            dataset = store.dataset(noun)
-        except ManifestError:
-            continue  # its log is damaged, and named as such already
-        if dataset is None:
-            continue
-        key = key_of(noun)
-        there = [c for c in columns if c in dataset.schema.names]
-        for batch in dataset.to_batches(columns=[key, *there], batch_size=4096):
-            for row in batch.to_pylist():
-                for column in there:
-                    held = row[column]
-                    crops = [c["path"] for c in held or ()] if column == "crops" else [held]
-                    yield from ((row[key], path) for path in crops if path)
+def named_media(store: Store, noun: type) -> Iterator[tuple[str, str]]:
+    """(row's key, path relative to media/) of every picture that a noun's newest version names."""
+    dataset = store.dataset(noun) if noun in MEDIA_COLUMNS else None
+    if dataset is None:
+        return
+    there = [c for c in MEDIA_COLUMNS[noun] if c in dataset.schema.names]
+    for batch in dataset.to_batches(columns=[key_of(noun), *there], batch_size=4096):
+        for row in batch.to_pylist():
+            for column in there:
+                held = row[column]
+                paths = [c["path"] for c in held or ()] if column == "crops" else [held]
+                yield from ((str(row[key_of(noun)]), path) for path in paths if path)
 
 
 def _media_claims(media: Path) -> Iterator[_Claim]:
@@ -170,10 +170,13 @@ def _prove_file(claim: _Claim, done: frozenset[str]) -> Proof:
     try:
         same = file_sha256(claim.path) == claim.sha256
     except FileNotFoundError:
-        return Proof(path, "is missing: restore it from a backup")
+        return Proof(path, f"is missing: {RESTORE}")
     except OSError as error:
         return Proof(path, f"can't be read: {error.strerror}")
-    return Proof(path, None if same else "is damaged: its SHA-256 is not what was committed")
+    if same:
+        return Proof(path)
+    todo = "delete it, the versions make it up" if "checkpoint" in claim.path.name else RESTORE
+    return Proof(path, f"is damaged, its SHA-256 is not what was committed: {todo}")
 
 
 def _read_state(state: Path) -> set[str]:

@@ -256,7 +256,8 @@ class Store:
             if version is not None:
                 return None
             raise ManifestError(
-                f"The table {path} can't be opened: {error}.", "Run `authface manifest fsck`."
+                f"The table {path} can't be opened: {str(error).splitlines()[0]}.",
+                "Run `authface manifest fsck`.",
             ) from error
         refuse_newer(opened, path)
         return opened
