@@ -19,6 +19,7 @@ from authface import (
     demo,
     doctor,
     manifest,
+    manifest_look,
     models,
     photos,
     restoring,
@@ -77,6 +78,7 @@ app.add_typer(
     name="annotate",
     help="Questions to photographers in Label Studio, and their answers.",
 )
+manifest.app.add_typer(manifest_look.app)  # no name: its commands stand beside the others
 app.add_typer(manifest.app, name="manifest", help="The tables: build samples, look, check.")
 app.add_typer(manifest.consent_app, name="consent", help="Who allowed what.")
 app.add_typer(models.app, name="models", help="Model files that others publish: get, check.")

@@ -80,18 +80,6 @@ def show(name: TableName, at: TableVersion = None, workspace: WorkspaceOption = 
 
 
 @app.command()
-def versions(workspace: WorkspaceOption = None) -> None:
-    """Print the newest version of every table.
-
-    Example: authface manifest versions
-    """
-    from data_manifests.store import Store
-
-    place, _ = open_workspace(workspace)
-    console.table("Tables", ("table", "version"), Store(place.tables).versions().items())
-
-
-@app.command()
 def check(workspace: WorkspaceOption = None) -> None:
     """Check every rule the tables must keep, down to the bytes of each file; exit 3 if one fails.
 
