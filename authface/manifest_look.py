@@ -18,6 +18,7 @@ from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
     from data_manifests.changes import RowChange
+    from data_manifests.media import Workspace
     from data_manifests.store import Store
 
 __all__ = ["app"]
@@ -61,6 +62,37 @@ def sql(
             _print_csv(names, _first(rows, limit))
         else:
             _print_rows(names, rows, limit or FEW)
+
+
+@app.command()
+def stats(
+    at: At = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with charts to this file.")
+    ] = None,
+    as_json: AsJson = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Print how samples and kept photos are spread: sizes, lenses, light, pose, people, consents.
+
+    Example: authface manifest stats --html stats.html
+    """
+    from dataclasses import asdict
+
+    from authface.stats_page import print_stats, render_stats
+    from data_manifests.media import write_atomic
+    from data_manifests.stats import describe
+
+    store, place = _opened(workspace)
+    found = describe(store, at)
+    if as_json:
+        console.data(asdict(found))
+    elif page is None:
+        print_stats(found)
+    if page is not None:
+        title = f"What {place.root.name} holds"
+        write_atomic(page, render_stats(found, title=title).encode())
+        console.note(f"the page is {page}") if as_json else console.done(f"the page is {page}")
 
 
 @app.command()
@@ -142,11 +174,11 @@ def restore(
     console.done(f"{table}@{done.version} is as {table}@{version} was: {said}")
 
 
-def _opened(workspace: Path | None) -> tuple[Store, Any]:
+def _opened(workspace: Path | None) -> tuple[Store, Workspace]:
     from data_manifests.store import Store
 
-    place, settings = open_workspace(workspace)
-    return Store(place.tables), (place, settings)
+    place, _ = open_workspace(workspace)
+    return Store(place.tables), place
 
 
 def _noun(name: str) -> type:
