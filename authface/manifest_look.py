@@ -174,6 +174,56 @@ def restore(
     console.done(f"{table}@{done.version} is as {table}@{version} was: {said}")
 
 
+@app.command()
+def explain(
+    name: Annotated[
+        str, typer.Argument(help="A sample's or photo's id (6 digits or more), or a file's path.")
+    ],
+    at: At = None,
+    as_json: AsJson = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Print where a sample comes from and who trained on it; for a photo without one, why not.
+
+    Example: authface manifest explain 4f0a9c
+    """
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    from authface.cells import plain
+    from authface.chain import print_chain
+    from data_manifests.lineage import explain as find_chain
+
+    place, settings = open_workspace(workspace)
+    chain = find_chain(place, name, config=settings.manifest, now=datetime.now(UTC), at=at)
+    if as_json:
+        console.data(plain(asdict(chain)))
+    else:
+        print_chain(chain)
+
+
+@app.command()
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the page docs/schema.md.")
+    ] = False,
+    table: Annotated[str | None, typer.Argument(help="One table; all if left out.")] = None,
+) -> None:
+    """Print every table with its columns, their types, units and meaning.
+
+    Example: authface manifest schema samples
+    """
+    from data_manifests.schema_page import columns_of, schema_page
+    from data_manifests.store import TABLES
+
+    if markdown:
+        sys.stdout.write(schema_page())
+        return
+    for noun in [_noun(table)] if table else TABLES:
+        rows = [(c.name, c.type, c.unit, c.about) for c in columns_of(noun)]
+        console.table(TABLES[noun], ("column", "type", "unit", "what it is"), rows)
+
+
 def _opened(workspace: Path | None) -> tuple[Store, Workspace]:
     from data_manifests.store import Store
 

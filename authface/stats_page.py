@@ -59,8 +59,9 @@ def print_stats(stats: Stats) -> None:
         f" {stats.photos} photos kept"
     )
     columns = ("figure", "rows", "median", "5 % to 95 %", "least to most", "without")
-    console.table("Samples", columns, _figures(stats, photos=False))
-    console.table("Photos that were kept", columns, _figures(stats, photos=True))
+    for name, photos in (("Samples", False), ("Photos that were kept", True)):
+        if rows := list(_figures(stats, photos=photos)):
+            console.table(name, columns, rows)
     for name, categories in _groups(stats):
         told = [(_label(c), _in_words(c), c.missing) for c in categories]
         console.table(name, ("asked", "samples", "without"), told)
