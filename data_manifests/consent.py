@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from data_manifests.errors import ConsentError, InputError
+from data_manifests.ledger import enter_grant, enter_withdrawal, read_view
 from data_manifests.records import Consent, Sample
 from data_manifests.store import Store
+from data_manifests.tombstones import erased_in
 
 __all__ = ["PURPOSES", "grant", "refusal", "require", "withdraw"]
 
@@ -23,23 +25,28 @@ def grant(store: Store, consent: Consent) -> None:
             f"Unknown purpose {', '.join(unknown) or '(none)'}.",
             f"Known are: {', '.join(PURPOSES)}.",
         )
-    standing = {c.consent_id: c for c in store.read(Consent)}.get(consent.consent_id)
+    if consent.is_minor and not consent.guardian:
+        raise InputError(
+            f"The consent {consent.consent_id!r} is a minor's and names no guardian.",
+            "Say who gave it with --guardian.",
+        )
+    _refuse_erased(store, consent.consent_id)
+    standing = read_view(store).get(consent.consent_id)
     if standing is not None and not _same_terms(standing, consent):
         raise InputError(
             f"A consent {consent.consent_id!r} with other terms exists.",
             "Give the new one an id of its own.",
         )
-    if standing is None:
-        store.upsert(Consent, [consent], why=f"grant {consent.consent_id}")
+    enter_grant(store, standing or consent)
 
 
 def withdraw(store: Store, consent_id: str, when: datetime) -> Consent:
-    """The consent, marked as withdrawn; the earlier row stays in the table's history."""
-    standing = {c.consent_id: c for c in store.read(Consent)}.get(consent_id)
+    """The consent, marked as withdrawn; the ledger and the table's history keep what it was."""
+    standing = read_view(store).get(consent_id)
     if standing is None:
         raise InputError(f"There is no consent {consent_id!r}.", "See `authface consent list`.")
     withdrawn = replace(standing, withdrawn_at=standing.withdrawn_at or when)
-    store.upsert(Consent, [withdrawn], why=f"withdraw {consent_id}")
+    enter_withdrawal(store, withdrawn)
     return withdrawn
 
 
@@ -47,15 +54,15 @@ def refusal(consent: Consent | None, purpose: str, now: datetime) -> str | None:
     """Why this consent does not cover the purpose now; none if it does. No consent is a refusal."""
     if consent is None:
         return "no_consent"
-    if consent.withdrawn_at is not None and consent.withdrawn_at <= now:
-        return "consent_withdrawn"
-    if now < consent.valid_from:
-        return "consent_not_yet_valid"
-    if consent.valid_until is not None and consent.valid_until <= now:
-        return "consent_expired"
-    if purpose not in consent.purposes:
-        return "consent_other_purpose"
-    return None
+    ended, withdrawn = consent.valid_until, consent.withdrawn_at
+    against = {
+        "consent_withdrawn": withdrawn is not None and withdrawn <= now,
+        "consent_minor_without_guardian": consent.is_minor and not consent.guardian,
+        "consent_not_yet_valid": now < consent.valid_from,
+        "consent_expired": ended is not None and ended <= now,
+        "consent_other_purpose": purpose not in consent.purposes,
+    }
+    return next((why for why, holds in against.items() if holds), None)
 
 
 def require(store: Store, samples: Iterable[Sample], purpose: str, now: datetime) -> None:
@@ -75,9 +82,20 @@ def require(store: Store, samples: Iterable[Sample], purpose: str, now: datetime
         )
 
 
+def _refuse_erased(store: Store, consent_id: str) -> None:
+    if erased_in(store).has_consent(consent_id):
+        raise InputError(
+            "A consent of that name was erased with its subject.",
+            "Give the new one an id of its own.",
+        )
+
+
 def _same_terms(one: Consent, other: Consent) -> bool:
-    return (set(one.purposes), one.basis, one.valid_until) == (
-        set(other.purposes),
-        other.basis,
-        other.valid_until,
-    )
+    return _terms(one) == _terms(other)
+
+
+def _terms(consent: Consent) -> tuple[object, ...]:
+    """What must not differ between a consent and the same one granted again."""
+    who = (consent.subject_id, consent.is_minor, consent.guardian, consent.jurisdiction)
+    proof = (consent.text_sha256, consent.evidence_sha256)
+    return set(consent.purposes), consent.basis, consent.valid_until, who, proof

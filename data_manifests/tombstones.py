@@ -1,0 +1,83 @@
+"""Marks of what was erased: enough to know it again, and nothing that tells of a person.
+
+A mark is an HMAC under a key that lies beside the tables and never in them. Who has the tables
+alone can't find out whose marks they hold; who loses the key loses the tombstones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_manifests.errors import ManifestError
+from data_manifests.private import make_key
+from data_manifests.records import Tombstone
+from data_manifests.store import Store
+
+__all__ = ["REASON", "Erased", "erased_in", "key_file", "mark_of", "marks_of", "open_key"]
+
+REASON = "erased_subject"  # why a file that was erased is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased from a workspace; knows it again by its mark, and is empty without a key."""
+
+    marks: frozenset[str] = frozenset()
+    key: bytes = field(default=b"", repr=False)
+
+    def has(self, photo_id: str) -> bool:
+        """Whether the photo with this SHA-256 was erased."""
+        return self._has("photo", photo_id)
+
+    def has_pixels(self, pixel_hash: str | None) -> bool:
+        """Whether a photo with these upright pixels was erased, whatever file holds them now."""
+        return pixel_hash is not None and self._has("pixels", pixel_hash)
+
+    def has_consent(self, consent_id: str) -> bool:
+        """Whether a consent of this name was erased."""
+        return self._has("consent", consent_id)
+
+    def has_subject(self, subject_id: str) -> bool:
+        """Whether a subject of this name was erased."""
+        return self._has("subject", subject_id)
+
+    def _has(self, kind: str, value: str) -> bool:
+        return bool(self.marks) and mark_of(self.key, kind, value) in self.marks
+
+
+def erased_in(store: Store) -> Erased:
+    """What was erased from these tables; raises ManifestError where marks have lost their key."""
+    marks = frozenset(t.mark for t in store.read(Tombstone))
+    if not marks:
+        return Erased()
+    file = key_file(store)
+    if not file.exists():
+        raise ManifestError(
+            f"The tables hold marks of erased photos, and their key {file} is missing.",
+            "Restore it from a backup: without it, what was erased would come back unseen.",
+        )
+    return Erased(marks, file.read_bytes().strip())
+
+
+def mark_of(key: bytes, kind: str, value: str) -> str:
+    """HMAC-SHA256 of a value under the workspace's key; the kind keeps equal names apart."""
+    return hmac.new(key, f"{kind}:{value}".encode(), hashlib.sha256).hexdigest()
+
+
+def marks_of(key: bytes, values: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Kind by mark, for (kind, value) pairs."""
+    return {mark_of(key, kind, value): kind for kind, value in values}
+
+
+def open_key(store: Store) -> bytes:
+    """The key of the workspace's marks and receipts; made once, for its owner's eyes only."""
+    return make_key(key_file(store))
+
+
+def key_file(store: Store) -> Path:
+    """Where the key lies: beside the tables, never in them."""
+    return store.folder.parent / ".erase-key"
