@@ -56,11 +56,12 @@ def swallowing(url: str, replies_let_through: int) -> Iterator[str]:
                     return
                 server.sendall(request.replace(b"onnection: keep-alive", b"onnection: close"))
                 reply = b"".join(iter(lambda: server.recv(65536), b""))
-                if b"/import?" in request.split(b"\r\n", 1)[0]:
-                    imports += 1
-                    if imports > replies_let_through:
-                        return
-                client.sendall(reply)
+                asked_to_import = b"/import?" in request.split(b"\r\n", 1)[0]
+                imports += asked_to_import
+                if not asked_to_import or imports <= replies_let_through:
+                    # Said aloud: else the client would keep the connection, and might send its
+                    # next question into it just before it sees that it is closed.
+                    client.sendall(reply.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
 
         def accept() -> None:
             while not done.is_set():
@@ -72,9 +73,11 @@ def swallowing(url: str, replies_let_through: int) -> Iterator[str]:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        done.set()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            done.set()
+            thread.join()
 
 
 def _whole(client: socket.socket) -> bytes:
