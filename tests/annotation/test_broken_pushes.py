@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
@@ -47,15 +47,9 @@ def swallowing(url: str, replies_let_through: int) -> Iterator[str]:
 
         def serve_one(client: socket.socket) -> None:
             nonlocal imports
-            with (
-                client,
-                socket.create_connection((str(target.hostname), int(target.port or 80))) as server,
-            ):
+            with client:
                 request = _whole(client)
-                if not request:
-                    return
-                server.sendall(request.replace(b"onnection: keep-alive", b"onnection: close"))
-                reply = b"".join(iter(lambda: server.recv(65536), b""))
+                reply = _answer(request, target) if request else b""
                 asked_to_import = b"/import?" in request.split(b"\r\n", 1)[0]
                 imports += asked_to_import
                 if not asked_to_import or imports <= replies_let_through:
@@ -78,6 +72,13 @@ def swallowing(url: str, replies_let_through: int) -> Iterator[str]:
         finally:
             done.set()
             thread.join()
+
+
+def _answer(request: bytes, target: SplitResult) -> bytes:
+    address = (str(target.hostname), int(target.port or 80))
+    with socket.create_connection(address) as server:
+        server.sendall(request.replace(b"onnection: keep-alive", b"onnection: close"))
+        return b"".join(iter(lambda: server.recv(65536), b""))
 
 
 def _whole(client: socket.socket) -> bytes:
