@@ -179,6 +179,18 @@ class Studio:
         with self._remote("deleting a task"):
             self._sdk.tasks.delete(id=str(task_id), request_options=ONCE)
 
+    def has_task(self, task_id: int) -> bool:
+        """Whether the server still knows a task: false only where it says that there is none."""
+        doing = "looking for a task"
+        with self._remote(doing):
+            headers = self._sdk._client_wrapper.get_headers()
+            answer = self._http.get(f"{self.url}/api/tasks/{task_id}/", headers=headers)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        if not answer.is_success:
+            raise self._refusal(answer.status_code, answer.text, doing)
+        return True
+
     def submit(
         self,
         task_id: int,

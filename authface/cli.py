@@ -14,10 +14,12 @@ import typer
 from authface import (
     __version__,
     annotate,
+    consent,
     console,
     curate,
     demo,
     doctor,
+    erasing,
     manifest,
     manifest_look,
     models,
@@ -80,7 +82,9 @@ app.add_typer(
 )
 manifest.app.add_typer(manifest_look.app)  # no name: its commands stand beside the others
 app.add_typer(manifest.app, name="manifest", help="The tables: build samples, look, check.")
-app.add_typer(manifest.consent_app, name="consent", help="Who allowed what.")
+app.add_typer(consent.app, name="consent", help="Who allowed what.")
+app.command()(erasing.erase)
+app.command("subject-report")(erasing.subject_report)
 app.add_typer(models.app, name="models", help="Model files that others publish: get, check.")
 app.add_typer(train.app, name="train", help="Stage 1, the prior, and stage 2, the restorer.")
 app.command()(restoring.restore)

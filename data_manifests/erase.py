@@ -1,0 +1,234 @@
+"""Remove a person everywhere: planned in one look, written down, then done step by step.
+
+Every step may be done twice. What is to be done is written to a private file before the first step,
+so that a kill at any moment is ended by the next run, in the same state.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data_manifests.errors import AuthFaceError, InputError
+from data_manifests.journal import Journal, Sent
+from data_manifests.ledger import enter_erasure
+from data_manifests.media import Workspace
+from data_manifests.person import Person, doom_of, find_person, media_named
+from data_manifests.receipt import write_receipt
+from data_manifests.records import Export, Tombstone
+from data_manifests.rewrite import refuse_gaps, rewrite_table
+from data_manifests.seen import SeenBy, held_by_version, mark_runs, runs_that_saw
+from data_manifests.store import TABLES, Store
+from data_manifests.tombstones import Erased, erased_in, marks_of, open_key
+from data_manifests.traces import Traces, delete_media, delete_traces, find_traces
+
+__all__ = [
+    "Erased",
+    "Forget",
+    "Outcome",
+    "Plan",
+    "carry_out",
+    "erased_in",
+    "finish",
+    "pending",
+    "plan_erasure",
+]
+
+# Deletes tasks on a Label Studio: (server, project, task) triples in, those still there out.
+Forget = Callable[[tuple[Sent, ...]], tuple[Sent, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an erasure would do, found before anything is changed."""
+
+    person: Person
+    traces: Traces = field(default_factory=Traces)
+    exports: tuple[str, ...] = ()  # export ids that held the person
+    runs: tuple[SeenBy, ...] = ()
+    unreadable_runs: tuple[str, ...] = ()
+    reason: str = "subject_request"
+    receipt_id: str = ""
+    begun_at: str = ""
+    left: Mapping[str, str] = field(default_factory=dict)  # export id -> why it was not done
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an erasure did: its receipt, and what it could not do."""
+
+    plan: Plan
+    receipt: Path
+    facts: Mapping[str, Any]
+    said: tuple[str, ...] = ()  # what the exports answered
+    open_tasks: int = 0
+    came_in: int = 0  # rows of the person that somebody added meanwhile
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do for this workspace."""
+        return not (self.open_tasks or self.came_in or self.plan.left)
+
+
+def plan_erasure(
+    store: Store, place: Workspace, subject: str, *, reason: str = "subject_request"
+) -> Plan:
+    """Find everything about a subject; changes nothing. InputError if nothing is held."""
+    person = find_person(store, subject, media=place.media)
+    if not person.found:
+        raise InputError(
+            f"Nothing is held about a subject {subject!r}.",
+            "See the subject_id column of `authface manifest show photos`.",
+        )
+    for name in person.copies:
+        refuse_gaps(store.folder / name)
+    doom = doom_of(person)
+    held = held_by_version(store, doom)
+    rows = store.read(Export)
+    exports = [e.export_id for e in rows if held.get(e.samples_version)]
+    seen, unreadable = runs_that_saw(held, place.runs)
+    folders = tuple(Path(e.path) for e in rows)
+    return Plan(
+        person=person,
+        traces=find_traces(place, person, exports=folders),
+        exports=tuple(exports),
+        runs=tuple(seen),
+        unreadable_runs=tuple(unreadable),
+        reason=reason,
+        receipt_id=secrets.token_hex(8),
+        begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def carry_out(store: Store, place: Workspace, plan: Plan, forget: Forget) -> Outcome:
+    """Write the plan down and do it; everything that can be done is done when this returns."""
+    journal = Journal(place.root)
+    journal.begin(plan)
+    return _do(store, place, plan, journal, forget)
+
+
+def pending(place: Workspace) -> str:
+    """One sentence on what an earlier erasure left undone, empty if nothing."""
+    journal = Journal(place.root)
+    if journal.file.exists():
+        return "an earlier erasure was stopped before its end"
+    owed = len(journal.open_tasks())
+    return f"{owed} tasks of earlier erasures are still on Label Studio" if owed else ""
+
+
+def finish(store: Store, place: Workspace, forget: Forget) -> Iterator[Outcome | int]:
+    """End what earlier runs left: yields the Outcome of one that was killed, and of tasks that
+    were open the number that still are.
+    """
+    journal = Journal(place.root)
+    plan = journal.read(Plan)
+    if plan is not None:
+        yield _do(store, place, plan, journal, forget)
+    elif journal.open_tasks():
+        yield _forget_tasks(journal, (), "", forget)
+
+
+def _do(store: Store, place: Workspace, plan: Plan, journal: Journal, forget: Forget) -> Outcome:
+    person, doom = plan.person, doom_of(plan.person)
+    key = open_key(store)
+    _bury(store, plan, key)
+    said, left = _forget_exports(store, place, plan)
+    enter_erasure(store, person.of("consent"), receipt_id=plan.receipt_id)
+    for noun in TABLES:
+        rewrite_table(store, noun, doom, receipt_id=plan.receipt_id)
+    still = media_named(store, doom)[1]
+    delete_media(place, tuple(m for m in person.media if m not in still))
+    delete_traces(plan.traces)
+    mark_runs(place.runs, plan.runs, receipt_id=plan.receipt_id, erased_at=plan.begun_at)
+    open_tasks = _forget_tasks(journal, person.sent, plan.receipt_id, forget)
+    came_in = sum(find_person(store, person.subject, media=place.media).rows.values())
+    facts = _facts(plan, left, open_tasks)
+    receipt = write_receipt(place.root, facts, key)
+    journal.end()
+    return Outcome(replace(plan, left=left), receipt, facts, said, open_tasks, came_in)
+
+
+def _bury(store: Store, plan: Plan, key: bytes) -> None:
+    """Tombstones before anything else: from now on the photos can't come back."""
+    kinds = ("photo", "pixels", "consent", "subject")
+    found = marks_of(key, ((k, v) for k in kinds for v in plan.person.of(k)))
+    standing = {t.mark for t in store.read(Tombstone)}
+    when = datetime.fromisoformat(plan.begun_at)
+    rows = [
+        Tombstone(
+            mark=mark, kind=kind, reason=plan.reason, erased_at=when, receipt_id=plan.receipt_id
+        )
+        for mark, kind in sorted(found.items())
+        if mark not in standing
+    ]
+    store.append(Tombstone, rows, why=f"tombstones of receipt {plan.receipt_id}")
+
+
+def _forget_exports(
+    store: Store, place: Workspace, plan: Plan
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """(what the exports answered, why by export id where it was not done)."""
+    said: list[str] = []
+    left: dict[str, str] = {}
+    samples = plan.person.of("sample")
+    rows = {e.export_id: e for e in store.read(Export)}
+    for export in (rows[i] for i in plan.exports if i in rows):
+        if not Path(export.path).exists():
+            left[export.export_id] = f"{export.path} is not there"
+            continue
+        try:
+            from data_manifests.export import forget as forget_export
+
+            said.append(forget_export(export, samples, store, place.media))
+        except (AuthFaceError, OSError) as error:
+            left[export.export_id] = f"{export.path}: {error}"
+    return tuple(said), left
+
+
+def _forget_tasks(journal: Journal, sent: tuple[Sent, ...], receipt_id: str, forget: Forget) -> int:
+    """Delete tasks on their server; how many are still there, kept for the next run."""
+    journal.owe(sent)
+    owed = journal.open_tasks()
+    still = forget(owed) if owed else ()
+    journal.owe_only(still)
+    return len(still)
+
+
+def _facts(plan: Plan, left: Mapping[str, str], open_tasks: int) -> dict[str, Any]:
+    """The receipt's words: counts and runs, and nothing that tells of the person."""
+    person, traces = plan.person, plan.traces
+    not_done = [
+        *([f"{open_tasks} tasks on Label Studio wait for their server"] if open_tasks else []),
+        *([f"{len(left)} exports could not be reached"] if left else []),
+        *([f"{len(traces.named)} files of other making name the person"] if traces.named else []),
+        *([f"{len(traces.busy)} files were being written"] if traces.busy else []),
+        *([f"{len(plan.unreadable_runs)} runs could not be read"] if plan.unreadable_runs else []),
+        *([f"{person.groups_left} identity groups show others too"] if person.groups_left else []),
+    ]
+    return {
+        "receipt_id": plan.receipt_id,
+        "begun_at": plan.begun_at,
+        "reason": plan.reason,
+        "photos": len(person.of("photo")),
+        "rows_newest": dict(sorted(person.rows.items())),
+        "rows_all_versions": dict(sorted(person.copies.items())),
+        "media_files": len(person.media),
+        "media_files_shared_and_kept": person.shared_media,
+        "restored_files": len(traces.restored),
+        "pages": len(traces.pages),
+        "caches": len(traces.caches),
+        "half_written_files": len(traces.parts),
+        "label_studio_tasks": len(person.sent),
+        "exports": len(plan.exports) - len(left),
+        "co_subjects": len(person.beside),
+        "originals_untouched": len(person.originals),
+        "runs": [
+            {"run": r.run, "samples": r.samples, "descends_from": r.descends_from}
+            for r in plan.runs
+        ],
+        "not_done": not_done,
+    }

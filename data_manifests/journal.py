@@ -1,0 +1,65 @@
+"""What an erasure still has to do, in private files beside the tables, gone when it is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from data_manifests.errors import ManifestError
+from data_manifests.private import write_private
+
+__all__ = ["Journal", "Sent"]
+
+Sent = tuple[str, int, int]  # (server, project, task) of a question on Label Studio
+T = TypeVar("T")
+
+
+class Journal:
+    """`.erasing.json` holds the plan in progress, `.erasing-tasks.json` what a server owes."""
+
+    def __init__(self, root: Path) -> None:
+        self.file = root / ".erasing.json"
+        self.tasks_file = root / ".erasing-tasks.json"
+
+    def begin(self, plan: Any) -> None:
+        """Write the plan down before its first step."""
+        write_private(self.file, TypeAdapter(type(plan)).dump_json(plan).decode())
+
+    def read(self, kind: type[T]) -> T | None:
+        """The plan of an erasure that was begun and not ended, none if there is none."""
+        if not self.file.exists():
+            return None
+        try:
+            return TypeAdapter(kind).validate_json(self.file.read_bytes())
+        except ValidationError as error:
+            raise ManifestError(
+                f"{self.file} can't be read: {error.errors()[0]['msg']}.",
+                "Move it away, and erase the subject again.",
+            ) from error
+
+    def end(self) -> None:
+        """Forget the plan."""
+        self.file.unlink(missing_ok=True)
+
+    def open_tasks(self) -> tuple[Sent, ...]:
+        """Tasks that are still to be deleted on their server."""
+        if not self.tasks_file.exists():
+            return ()
+        listed = json.loads(self.tasks_file.read_text(encoding="utf-8"))
+        return tuple((str(s), int(p), int(t)) for s, p, t in listed)
+
+    def owe(self, sent: Iterable[Sent]) -> None:
+        """Add tasks to those that are to be deleted."""
+        self.owe_only({*self.open_tasks(), *sent})
+
+    def owe_only(self, sent: Iterable[Sent]) -> None:
+        """These tasks are to be deleted and no others."""
+        listed = sorted(sent)
+        if listed:
+            write_private(self.tasks_file, json.dumps(listed))
+        else:
+            self.tasks_file.unlink(missing_ok=True)
