@@ -20,6 +20,7 @@ from authface import (
     demo,
     doctor,
     erasing,
+    exchange,
     manifest,
     manifest_look,
     models,
@@ -81,6 +82,7 @@ app.add_typer(
     help="Questions to photographers in Label Studio, and their answers.",
 )
 manifest.app.add_typer(manifest_look.app)  # no name: its commands stand beside the others
+manifest.app.add_typer(exchange.app)
 app.add_typer(manifest.app, name="manifest", help="The tables: build samples, look, check.")
 app.add_typer(consent.app, name="consent", help="Who allowed what.")
 app.command()(erasing.erase)

@@ -1,0 +1,184 @@
+"""The dataset card as a page: Markdown, with the header that Hugging Face reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+
+from data_manifests.card import Card
+
+__all__ = ["render"]
+
+MOST_ROWS = 12
+# Licences that Hugging Face knows by name; anything else is "other" with its own words.
+_CC = ("by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd")
+KNOWN_LICENCES = {"cc0-1.0", "apache-2.0", "mit", "unlicense", *(f"cc-{kind}-4.0" for kind in _CC)}
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def render(card: Card, *, files: Mapping[str, str] | None = None) -> str:
+    """The page; `files` names the data files of each split, for the header."""
+    pieces = (
+        _header(card, files or {}),
+        (f"# {_line(card.about.name)}", "", _summary(card), ""),
+        _splits(card),
+        _rights(card),
+        _measures(card),
+        _judging(card),
+        _gaps(card),
+        _provenance(card),
+    )
+    return "\n".join(line for piece in pieces for line in piece)
+
+
+def _header(card: Card, files: Mapping[str, str]) -> Iterator[str]:
+    # Every JSON string is a YAML string, so no name can break the header.
+    yield "---"
+    yield f"pretty_name: {json.dumps(card.about.name)}"
+    if card.licences:
+        only = card.licences[0].lower() if len(card.licences) == 1 else ""
+        known = only in KNOWN_LICENCES
+        yield f"license: {only if known else 'other'}"
+        if not known:
+            yield f"license_name: {json.dumps('; '.join(card.licences))}"
+    yield f"size_categories: [{next((n for most, n in SIZES if card.samples < most), 'n>1M')}]"
+    yield "task_categories: [text-to-image, image-to-image]"
+    yield "tags: [faces, portraits, authface]"
+    if files:
+        yield "configs:"
+        yield "- config_name: default"
+        yield "  data_files:"
+        for split, pattern in files.items():
+            yield f"  - split: {split}"
+            yield f"    path: {json.dumps(pattern)}"
+    yield "---"
+    yield ""
+
+
+def _summary(card: Card) -> str:
+    return (
+        f"{card.samples} aligned portraits with words and boxes, from {card.photos} photos"
+        f" by {_count(card.photographers, 'known photographer')}, of"
+        f" {_count(card.people, 'known person', 'known people')}."
+    )
+
+
+def _splits(card: Card) -> Iterator[str]:
+    yield from _table("Samples", ("split", "samples"), card.splits.items())
+
+
+def _rights(card: Card) -> Iterator[str]:
+    yield "## Rights and consent"
+    yield ""
+    yield (
+        f"The samples stand on {_count(card.consents, 'consent')};"
+        f" {_of(card.minors, card.samples)} show somebody who was a minor when it was given."
+    )
+    yield ""
+    for title, counts in card.counts.items():
+        if title.startswith(("Licences", "Consent")):
+            yield from _table(title, ("value", "samples"), counts.items(), level=3)
+
+
+def _measures(card: Card) -> Iterator[str]:
+    yield "## What is in it"
+    yield ""
+    for what, spread in (
+        ("Side of the crop's area in the original", card.native_px),
+        ("Distance of the eyes in the original", card.eyes_px),
+    ):
+        if spread:
+            yield f"- {what}: {spread[0]} to {spread[2]} px, median {spread[1]} px"
+    yield ""
+    for title, counts in card.counts.items():
+        if not title.startswith(("Licences", "Consent")):
+            yield from _table(title, ("value", "samples"), counts.items(), level=3)
+
+
+def _judging(card: Card) -> Iterator[str]:
+    yield "## How it was judged"
+    yield ""
+    yield (
+        f"{_count(card.answers, 'answer')} of {_count(card.reviewers, 'reviewer')} count"
+        + (f", {card.voters_per_photo:.2f} per photo" if card.voters_per_photo is not None else "")
+        + (
+            f"; on average {100 * card.agreement:.0f} % of the voters agree with the decision."
+            if card.agreement is not None
+            else "."
+        )
+    )
+    yield ""
+    rows = ((g.name, g.thresholds or "-", g.judged, g.passed) for g in card.gates)
+    yield from _table("Gates", ("gate", "threshold", "judged", "passed"), rows, level=3, most=100)
+
+
+def _gaps(card: Card) -> Iterator[str]:
+    yield "## Gaps"
+    yield ""
+    yield from (f"- {_line(gap)}" for gap in card.gaps or ("None that the rules look for.",))
+    yield ""
+
+
+def _provenance(card: Card) -> Iterator[str]:
+    yield "## Where it comes from"
+    yield ""
+    at = f"samples@{card.about.version}" if card.about.version is not None else "no build yet"
+    made = " ".join(f"{name}@{version}" for name, version in sorted(card.versions.items()))
+    yield f"Counted from {at}; the tables stood at {made or 'no version'}."
+    yield ""
+    if card.erased:
+        erased = ", ".join(f"{n} {_line(kind)}" for kind, n in card.erased.items())
+        yield f"Erased from the tables on request: {erased}."
+        yield ""
+    if card.about.forgotten:
+        yield f"Erased from this copy since it was made: {_count(card.about.forgotten, 'sample')}."
+        yield ""
+    if card.about.undescribed:
+        yield (
+            f"{_count(card.about.undescribed, 'sample')} of this copy stand in no table any more:"
+            " they are not counted above."
+        )
+        yield ""
+    if card.about.left_out:
+        yield from _table("Left out of this copy", ("why", "samples"), card.about.left_out.items())
+
+
+def _table(
+    title: str,
+    columns: tuple[str, ...],
+    rows: Iterable[tuple[object, ...]],
+    *,
+    level: int = 2,
+    most: int = MOST_ROWS,
+) -> Iterator[str]:
+    body = list(rows)
+    if not body:
+        return
+    yield f"{'#' * level} {_line(title)}"
+    yield ""
+    yield "| " + " | ".join(columns) + " |"
+    yield "|" + "---|" * len(columns)
+    for row in body[:most]:
+        yield "| " + " | ".join(_cell(cell) for cell in row) + " |"
+    if len(body) > most:
+        rest = sum(int(str(row[-1])) for row in body[most:])
+        yield f"| {len(body) - most} others | " + "- | " * (len(columns) - 2) + f"{rest} |"
+    yield ""
+
+
+def _cell(cell: object) -> str:
+    return _line(str(cell)).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    """The text on one line and without HTML: names come from files of others."""
+    flat = " ".join(text.split())
+    return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _count(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _of(count: int, total: int) -> str:
+    return f"{count} ({100 * count / total:.0f} %)" if total else "0"
