@@ -128,9 +128,9 @@ def _answers(chain: Chain) -> Iterator[str]:
     for answer in chain.answers:
         yield from _answer(answer)
     here = {a.annotation.annotation_id for a in chain.answers}
-    for lost in set(chain.sample.annotation_ids if chain.sample else ()) - here:
-        yield f"{lost}: the sample was built from it, and it is in the table no more"
-    if not chain.answers:
+    lost = sorted(set(chain.sample.annotation_ids if chain.sample else ()) - here)
+    yield from (f"{name}: the sample was built from it, and it is gone" for name in lost)
+    if not chain.answers and not lost:
         yield "nobody has answered"
 
 

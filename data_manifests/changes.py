@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from data_manifests.errors import ManifestError
 from data_manifests.log import LogCommit, commits
-from data_manifests.query import Pin, opened, plain_errors
+from data_manifests.query import Pin, opened
 from data_manifests.schema import key_of, records_from_table
 from data_manifests.seals import SEAL
 from data_manifests.store import TABLES, Store
@@ -96,7 +96,7 @@ def changes(store: Store, noun: type, before: int, after: int) -> Iterator[RowCh
     """
     key = key_of(noun)
     pins = {"before": Pin(noun, before, unlike=after), "after": Pin(noun, after, unlike=before)}
-    with opened(store, pins) as connection, plain_errors(pins):
+    with opened(store, pins) as connection:
 
         def ask(question: str, **names: str) -> pa.RecordBatchReader:
             return connection.sql(question.format(key=key, **names)).to_arrow_reader(BATCH)

@@ -17,7 +17,7 @@ from data_manifests.assemble import BuildConfig, assemble
 from data_manifests.consent import refusal
 from data_manifests.errors import InputError, ManifestError
 from data_manifests.media import Workspace
-from data_manifests.query import Pin, opened, plain_errors, sql_text
+from data_manifests.query import Pin, opened, sql_text
 from data_manifests.records import (
     Annotation,
     Consensus,
@@ -110,7 +110,7 @@ def explain(
     """
     store = Store(workspace.tables)
     pins = {TABLES[noun]: Pin(noun) for noun in _READ} | {"samples": Pin(Sample, at)}
-    with opened(store, pins) as connection, plain_errors(pins):
+    with opened(store, pins) as connection:
         tables = _Tables(connection)
         photo_id, sample_id = _meant(tables, name, workspace.media)
         chain = _chain(tables, photo_id, tables.row(Sample, sample_id))
@@ -290,7 +290,7 @@ def _uses(store: Store, runs: Path, photo_id: str) -> Iterator[Use]:
     for version in {_pinned(r) for r in records.values()} - {-1}:
         pins = {"samples": Pin(Sample, version)}
         gone = contextlib.suppress(ManifestError)
-        with gone, opened(store, pins) as connection, plain_errors(pins):
+        with gone, opened(store, pins) as connection:
             held[version] = _Tables(connection).rows(Sample, of_photo)
     for run, record in records.items():
         for s in held.get(_pinned(record), []):

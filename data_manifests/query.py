@@ -22,7 +22,7 @@ from data_manifests.errors import ManifestError, MissingExtra
 from data_manifests.schema import arrow_schema
 from data_manifests.store import TABLES, Store
 
-__all__ = ["Pin", "ask", "noun_of", "opened", "plain_errors", "sql_text"]
+__all__ = ["Pin", "ask", "noun_of", "opened", "sql_text"]
 
 MEMORY = "1GB"  # more than that goes to a folder of its own that is removed afterwards
 BATCH = 8192  # rows that an answer is read by
@@ -36,7 +36,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PINNED = re.compile(r'"(\w+)@(\d+)"')
-_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\s", re.IGNORECASE)
+_EXPLAIN = re.compile(r"\A\s*explain(\s+analyze)?\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def ask(store: Store, sql: str) -> Iterator[pa.RecordBatchReader]:
     but rows, or needs more memory than it may have.
     """
     text, pins = _named(sql)
-    with opened(store, pins) as connection, plain_errors(pins):
+    with opened(store, pins) as connection:
         _only_a_question(connection, text)
         yield connection.sql(text).to_arrow_reader(BATCH)
 
@@ -66,11 +66,13 @@ def ask(store: Store, sql: str) -> Iterator[pa.RecordBatchReader]:
 def opened(store: Store, pins: Mapping[str, Pin]) -> Iterator[Any]:
     """A DuckDB connection that sees these tables under these names, and no other file.
 
-    Raises MissingExtra without DuckDB, ManifestError for a version that is not there.
+    Raises MissingExtra without DuckDB, ManifestError for a version that is not there, and instead
+    of what DuckDB raises inside.
     """
     duckdb = _duckdb()
     files = {name: _files(store, pin) for name, pin in pins.items()}
-    with tempfile.TemporaryDirectory(prefix="authface-sql-") as spill:
+    spilled = tempfile.TemporaryDirectory(prefix="authface-sql-")
+    with spilled as spill, _plain_errors(pins):
         connection = duckdb.connect(":memory:")
         try:
             allowed = sorted({file for found in files.values() for file in found})
@@ -124,7 +126,13 @@ def _files(store: Store, pin: Pin) -> list[str]:
     if pin.unlike is not None:
         held -= _held(store, pin.noun, pin.unlike)
     folder = (store.folder / TABLES[pin.noun]).absolute()
-    return [str(folder / file) for file in sorted(held)]
+    files = [folder / file for file in sorted(held)]
+    if gone := [file for file in files if not file.exists()]:
+        raise ManifestError(
+            f"{len(gone)} files of {TABLES[pin.noun]} are gone: {gone[0]} is the first.",
+            "Run `authface manifest fsck`.",
+        )
+    return list(map(str, files))
 
 
 def _held(store: Store, noun: type, version: int | None) -> set[str]:
@@ -206,8 +214,7 @@ def _only_a_question(connection: Any, text: str) -> None:
 
 
 @contextlib.contextmanager
-def plain_errors(pins: Mapping[str, Pin]) -> Iterator[None]:
-    """Turn what DuckDB raises into a ManifestError of one line."""
+def _plain_errors(pins: Mapping[str, Pin]) -> Iterator[None]:
     duckdb = _duckdb()
     try:
         yield

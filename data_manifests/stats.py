@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_manifests.query import Pin, opened, plain_errors
+from data_manifests.query import Pin, opened
 from data_manifests.records import Consent, Face, Photo, Sample
 from data_manifests.store import Store
 
@@ -34,7 +34,11 @@ _SHARED = {
     "pitch": ("Chin down", "-1 to 1", "f.pose.pitch"),
 }
 _OF_SAMPLE = {
-    "native_side": ("Side of the face area", "px of the photo", "greatest(s.native_width, s.native_height)"),
+    "native_side": (
+        "Side of the face area",
+        "px of the photo",
+        "greatest(s.native_width, s.native_height)",
+    ),
     "caption_length": ("Length of the caption", "characters", "length(s.caption)"),
     "weight": ("Weight in training", "times", "s.weight"),
 }
@@ -135,7 +139,7 @@ def describe(store: Store, version: int | None = None) -> Stats:
         "faces": Pin(Face),
         "consents": Pin(Consent),
     }
-    with opened(store, pins) as connection, plain_errors(pins):
+    with opened(store, pins) as connection:
         _lay_out(connection)
         samples, people = _one(connection, "SELECT count(*), count(DISTINCT person) FROM of_sample")
         (photos,) = _one(connection, "SELECT count(*) FROM of_photo")
