@@ -220,6 +220,7 @@ def _lines(seen: int, tally: _Tally) -> Iterable[tuple[int, str]]:
         ("known", "known already"),
         ("copy", "copies of a known photo"),
         ("unreadable", "could not be read"),
+        ("erased", "refused, erased_subject: whom they show was erased from this workspace"),
     ):
         if tally.status[name]:
             yield tally.status[name], words

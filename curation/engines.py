@@ -21,7 +21,10 @@ from curation.sandbox import Sandbox
 from curation.scan import Found
 from curation.source import Stamp
 from curation.worker import Blob, Taken
+from data_manifests.errors import UnreadablePhoto
 from data_manifests.media import write_media
+from data_manifests.tombstones import REASON as ERASED
+from data_manifests.tombstones import Erased
 
 __all__ = [
     "Claims",
@@ -69,8 +72,10 @@ class Engine(Protocol):
 class LocalEngine:
     """Worker processes on this machine, each behind a thread that waits for it."""
 
-    def __init__(self, config: IngestConfig, media: Path, known_keys: Mapping[str, str]) -> None:
-        self.config, self.media, self.known_keys = config, media, known_keys
+    def __init__(
+        self, config: IngestConfig, media: Path, known_keys: Mapping[str, str], erased: Erased
+    ) -> None:
+        self.config, self.media, self.known_keys, self.erased = config, media, known_keys, erased
         processes = config.decoder.processes
         self.ahead = 4 * processes  # so that one slow file does not let the other workers wait
         self.claimed: Claims = {}
@@ -107,7 +112,7 @@ class LocalEngine:
 
         sandbox = self._free.get()
         try:
-            hashed = take_file(sandbox, found, wanted)
+            hashed = take_file(sandbox, found, wanted, self.erased)
         except BaseException as error:
             result.set_exception(error)
             return
@@ -122,17 +127,23 @@ class LocalEngine:
             result.set_exception(error)
 
 
-def take_file(sandbox: Sandbox, found: Found, wanted: Wanted) -> Hashed:
-    """Hash one file and judge it if it is wanted; raises UnreadablePhoto as Sandbox.take does."""
+def take_file(sandbox: Sandbox, found: Found, wanted: Wanted, erased: Erased) -> Hashed:
+    """Hash one file and judge it if it is wanted; raises UnreadablePhoto as Sandbox.take does.
+
+    A file that was erased is refused in that way too, before anything of it is kept.
+    """
     seen: list[tuple[str, Stamp]] = []
 
     def ask(photo_id: str, stamp: Stamp) -> bool:
         seen.append((photo_id, stamp))
-        return wanted(photo_id)
+        return not erased.has(photo_id) and wanted(photo_id)
 
     with local_copy(found) as path:
         taken = sandbox.take(path, ask)
     photo_id, stamp = seen[0]
+    pixels = taken.photo.pixel_hash if taken else None
+    if erased.has(photo_id) or erased.has_pixels(pixels):
+        raise UnreadablePhoto(ERASED, "is refused: its subject was erased")
     return Hashed(photo_id, found.stamp or stamp, taken)
 
 

@@ -22,6 +22,9 @@ from curation.worker import Taken
 from data_manifests.errors import UnreadablePhoto
 from data_manifests.media import Workspace
 from data_manifests.records import Face, Photo
+from data_manifests.store import Store
+from data_manifests.tombstones import REASON as ERASED
+from data_manifests.tombstones import Erased, erased_in
 
 __all__ = [
     "Ingested",
@@ -30,7 +33,7 @@ __all__ = [
     "settle_finder",
 ]
 
-MakeEngine = Callable[[IngestConfig, Path, Mapping[str, str]], Engine]  # keys by photo_id
+MakeEngine = Callable[[IngestConfig, Path, Mapping[str, str], Erased], Engine]  # keys by photo_id
 _CHANGED = "it changed while it was read: run the command again"
 _WRITTEN: Future[Hashed] = Future()
 
@@ -39,7 +42,8 @@ _WRITTEN: Future[Hashed] = Future()
 class Ingested:
     """What became of one file: new, known, copy or unreadable; `photo` is its row as it is now.
 
-    `changed` says that the row differs from the one in the tables.
+    A file is `erased` if its subject was: it is refused and leaves no row. `changed` says that the
+    row differs from the one in the tables.
     """
 
     path: str
@@ -91,7 +95,8 @@ def ingest_found(
     config = settle_finder(config)
     standing = Standing(config, known, rehash=rehash)
     keys = {i: standing.judged_under(p) for i, p in known.items()}
-    engine = make_engine(config, workspace.media, keys)
+    erased = erased_in(Store(workspace.tables))
+    engine = make_engine(config, workspace.media, keys, erased)
     ahead: deque[_Pending] = deque()
     try:
         run = _Run(config, known, engine, standing)
@@ -145,11 +150,13 @@ class _Run:
             return _unreadable(pending.found, "was lost")
         try:
             hashed = pending.work.result()
+            if found_stamp(pending.found) != hashed.stamp:
+                return _unreadable(pending.found, _CHANGED)
+            return self._hashed(pending, hashed)
         except UnreadablePhoto as error:
+            if error.reason == ERASED:
+                return Ingested(name_of(pending.found), "erased")
             return _unreadable(pending.found, error.wrong)
-        if found_stamp(pending.found) != hashed.stamp:
-            return _unreadable(pending.found, _CHANGED)
-        return self._hashed(pending, hashed)
 
     def _hashed(self, pending: _Pending, hashed: Hashed) -> Ingested:
         photo_id = hashed.photo_id

@@ -21,6 +21,7 @@ from curation.sandbox import Sandbox
 from curation.scan import Found, find_photos
 from curation.wire import from_json, to_json
 from data_manifests.errors import ConfigError, MissingExtra, RemoteError, UnreadablePhoto
+from data_manifests.tombstones import Erased
 
 __all__ = ["RayEngine", "found_in", "in_shard"]
 
@@ -54,8 +55,11 @@ class RayEngine:
 
     ahead = sys.maxsize  # a dataset is made of all files at once
 
-    def __init__(self, config: IngestConfig, media: Path, known_keys: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: IngestConfig, media: Path, known_keys: Mapping[str, str], erased: Erased
+    ) -> None:
         self.config, self.media, self.known_keys = config, media, dict(known_keys)
+        self.erased = erased
         self.claimed: Claims = {}
         self._waiting: list[tuple[Found, str, Future[Hashed]]] = []
         self._thread: threading.Thread | None = None
@@ -100,7 +104,7 @@ class RayEngine:
         ]
         count = self.config.decoder.processes
         ray.data.DataContext.get_current().enable_progress_bars = False
-        arguments = (self.config.model_dump_json(), str(self.media), self.known_keys)
+        arguments = (self.config.model_dump_json(), str(self.media), self.known_keys, self.erased)
         done = ray.data.from_items(items, override_num_blocks=max(count, len(items) // 16)).map(
             _RayWorker, concurrency=count, fn_constructor_args=arguments
         )
@@ -110,9 +114,9 @@ class RayEngine:
 class _RayWorker:
     """The actor: judges the files of its rows and writes their pictures."""
 
-    def __init__(self, config: str, media: str, known_keys: dict[str, str]) -> None:
+    def __init__(self, config: str, media: str, known_keys: dict[str, str], erased: Erased) -> None:
         one = IngestConfig.model_validate_json(config)
-        self.config, self.media, self.known_keys = one, Path(media), known_keys
+        self.config, self.media, self.known_keys, self.erased = one, Path(media), known_keys, erased
         self.sandbox = Sandbox(ingest=one)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +124,8 @@ class _RayWorker:
         found = _found_from(json.loads(row["found"]))
         key = row["key"]
         try:
-            hashed = take_file(self.sandbox, found, lambda i: self.known_keys.get(i) != key)
+            known = self.known_keys
+            hashed = take_file(self.sandbox, found, lambda i: known.get(i) != key, self.erased)
             answer = to_json(write_blobs(hashed, self.media, self.config.media_url))
         except UnreadablePhoto as error:
             answer = {"reason": error.reason, "wrong": error.wrong}

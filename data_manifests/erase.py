@@ -136,10 +136,10 @@ def _do(store: Store, place: Workspace, plan: Plan, journal: Journal, forget: Fo
     person, doom = plan.person, doom_of(plan.person)
     key = open_key(store)
     _bury(store, plan, key)
-    said, left = _forget_exports(store, place, plan)
     enter_erasure(store, person.of("consent"), receipt_id=plan.receipt_id)
     for noun in TABLES:
         rewrite_table(store, noun, doom, receipt_id=plan.receipt_id)
+    said, left = _forget_exports(store, place, plan)  # their cards are made from the rows that stay
     still = media_named(store, doom)[1]
     delete_media(place, tuple(m for m in person.media if m not in still))
     delete_traces(plan.traces)
