@@ -49,8 +49,9 @@ def _head() -> str:
         f"{len(TABLES)} Delta Lake tables, one folder each under `tables/`: {links}.\n\n"
         "Times are UTC to the microsecond. Pixels count from the top left corner of the upright"
         " photo, x to the right, y down; a box covers [left, right) x [top, bottom). What an older"
-        " row has no value for is NULL and counts as the default. Descriptions and units stand in"
-        " the field metadata of each table too, as `about` and `unit`.\n"
+        " row has no value for is NULL and counts as the default. Descriptions and units also stand"
+        " in the schema of each Delta table, as `about` and `unit`; `docs/tables.md` shows how to"
+        " read them.\n"
     )
 
 
