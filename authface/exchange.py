@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from authface import console
 from authface.settings import WorkspaceOption, open_workspace
+
+if TYPE_CHECKING:
+    from data_manifests.importing import Outcome
 
 __all__ = ["app"]
 
@@ -96,3 +101,70 @@ def card(
         return
     write_atomic(out.absolute(), page.encode())
     console.done(f"{out}: the card of {made.samples} samples")
+
+
+@app.command("import")
+def import_folder(
+    format: Annotated[str, typer.Argument(help="authface-hq, captions, coco or label-studio.")],
+    path: Annotated[Path, typer.Argument(help="The folder, or the JSON file beside pictures.")],
+    consent_id: Annotated[str, typer.Option(help="The consent that covers the pictures.")],
+    name: Annotated[
+        str | None, typer.Option(help="What the set is called; the folder's name if left out.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the pictures.")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take what nobody has judged as accepted.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen; write nothing.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take in an annotated folder: AuthFace-HQ, captions, COCO, Label Studio; exit 3 if not all.
+
+    Pictures stay where they are. Square ones of 512 px and more are crops as they are; the others
+    get one from `authface ingest`.
+
+    Example: authface manifest import captions portraits --consent-id release-17
+    """
+    from datetime import UTC, datetime
+
+    from authface.settling import import_rules
+    from data_manifests.import_rows import Origin
+    from data_manifests.importing import import_entries, open_source
+    from data_manifests.store import Store
+
+    place, settings = open_workspace(workspace)
+    source = open_source(format, path)
+    called = path.resolve().name if path.is_dir() else path.stem
+    origin = Origin(name or called, consent_id, licence, accept)
+    outcomes = import_entries(
+        Store(place.tables),
+        None if dry_run else place.media,
+        source,
+        origin,
+        import_rules(settings.annotate),
+        datetime.now(UTC),
+    )
+    told = list(console.track(outcomes, label=origin.name))
+    _tell_import(told, dry_run=dry_run)
+    if any(o.state == "set_aside" for o in told):
+        raise typer.Exit(console.PARTIAL)
+
+
+def _tell_import(told: Sequence[Outcome], *, dry_run: bool) -> None:
+    aside = [(console.one_line(o.name), o.reason) for o in told if o.state == "set_aside"]
+    if aside:
+        console.table("Set aside", ("entry", "why"), aside)
+    count = Counter(o.state for o in told)
+    would = " (nothing was written)" if dry_run else ""
+    console.done(
+        f"{len(told)} entries = {count['imported']} imported + {count['answered']} answered"
+        f" + {count['known']} known + {count['set_aside']} set aside{would}"
+    )
+    obstacles = Counter(o.obstacle for o in told if o.obstacle)
+    for obstacle, number in obstacles.most_common():
+        console.note(f"{number} pictures are {obstacle}: `authface ingest` cuts their crops")
+    other = sum(o.other_consent for o in told)
+    if other:
+        console.note(f"{other} photos were known under another consent, which stays")
