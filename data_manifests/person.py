@@ -21,13 +21,11 @@ __all__ = ["Person", "doom_of", "find_person", "media_named", "samples_by_file"]
 
 _MEDIA = re.compile(r"[a-z_]+/(?:[0-9a-f]{2}/)?[0-9a-f]{64}\.\w+")
 _KEYS = {  # table -> (key column, kind of its values)
-    "photos": ("photo_id", "photo"),
     "faces": ("face_id", "face"),
     "tasks": ("task_key", "task"),
     "annotations": ("annotation_id", "annotation"),
     "retouches": ("retouch_id", "retouch"),
     "samples": ("sample_id", "sample"),
-    "consents": ("consent_id", "consent"),
 }
 _PHOTO = ("photo_id", "path", "copies", "subject_id", "consent_id", "pixel_hash")
 _SENT = ("task_id", "project_id", "server")
@@ -220,7 +218,9 @@ def _with_everything(history: _History, person: Person, media: Path) -> Person:
             copies[name] += rows.num_rows
             counts[name] += rows.num_rows if file in live else 0
             if kind:
-                found.update(rows.column(key).to_pylist())
+                # A photo that was the subject's by mistake loses those rows, and keeps its own.
+                pairs = zip(*(rows.column(c).to_pylist() for c in (key, "photo_id")), strict=True)
+                found.update(k for k, photo_id in pairs if photo_id in person.of("photo"))
             if name == "tasks":
                 sent.update(_sent(rows))
         if kind:

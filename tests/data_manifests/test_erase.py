@@ -476,6 +476,19 @@ def test_a_photo_of_the_same_face_alone_is_followed_and_a_group_with_others_is_n
     assert (found.groups_left, found.beside) == (1, ("subject-1",))
 
 
+def test_a_photo_that_was_the_subjects_by_mistake_loses_those_rows_and_keeps_its_own(
+    house: House,
+) -> None:
+    mine = house.photos()[0]
+    corrected = replace(mine, subject_id="subject-3", consent_id="release-3")
+    house.store.upsert(Photo, [corrected], why="corrected")
+    erase_now(house)
+    assert corrected in house.store.read(Photo)
+    assert mine.photo_id in {f.photo_id for f in house.store.read(Face)}
+    for version in range((house.store.version(Photo) or 0) + 1):
+        assert WHO not in {p.subject_id for p in house.store.read(Photo, version)}
+
+
 def test_a_log_with_a_gap_is_refused_before_anything_is_done(house: House) -> None:
     (house.store.folder / "photos" / "_delta_log" / f"{1:020d}.json").unlink()
     with pytest.raises(ManifestError):
