@@ -5,21 +5,25 @@ Every photo ends as one sample or is left out for one reason: photos = samples +
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from data_manifests.config import Section
-from data_manifests.consent import refusal
-from data_manifests.records import Consensus, Consent, Crop, Face, Photo, Point, Sample
-from data_manifests.store import Store
+from data_manifests.join import COLUMNS, Sources, join
+from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Retouch, Sample
+from data_manifests.schema import arrow_schema, as_schema, records_from_table, table_from_records
+from data_manifests.splits import place_of
+from data_manifests.store import TABLES, Store
 
-__all__ = ["BuildConfig", "Built", "assemble", "build", "split_of"]
+__all__ = ["BuildConfig", "Built", "assemble", "assemble_tables", "build", "split_of"]
+
+READ = {"photos", "faces", "consensus", "annotations", "retouches", "consents"}
 
 
 class BuildConfig(Section):
@@ -36,33 +40,48 @@ class BuildConfig(Section):
         default=0.1, ge=0, le=0.5, description="share of people held out for the final test"
     )
     salt: str = Field(default="authface", description="changes which people fall in which split")
+    star_weights: tuple[float, float, float, float, float] = Field(
+        default=(1.0, 1.0, 1.0, 1.0, 1.0),
+        description="how much a sample of 1 to 5 stars counts in training",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """Samples in key order, and how many photos were left out for each reason."""
 
-    samples: tuple[Sample, ...]
+    rows: pa.Table
     left_out: Mapping[str, int]
+    reasons: Mapping[str, str]  # by photo_id
     version: int | None = None
     sources: str = ""
 
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The rows as records."""
+        return tuple(records_from_table(Sample, self.rows))
+
+    @property
+    def photos(self) -> int:
+        """How many photos there were: samples and those left out."""
+        return int(self.rows.num_rows) + sum(self.left_out.values())
+
 
 def build(store: Store, config: BuildConfig, now: datetime) -> Built:
-    """Assemble from the newest tables and commit the Samples table, rows that fell out removed."""
-    sources = " ".join(f"{name}@{v}" for name, v in store.versions().items() if name != "samples")
-    made = assemble(
-        store.read(Photo),
-        store.read(Face),
-        store.read(Consensus),
-        store.read(Consent),
-        config=config,
-        now=now,
+    """Join the newest tables and commit the Samples, those that fell out removed, in one commit."""
+    sources = " ".join(f"{name}@{v}" for name, v in store.versions().items() if name in READ)
+    standing = Sources(
+        photos=_columns(store, Photo),
+        faces=_columns(store, Face),
+        consensus=_columns(store, Consensus),
+        annotations=_columns(store, Annotation),
+        retouches=_columns(store, Retouch),
+        consents=store.read(Consent),
     )
-    gone = {s.sample_id for s in store.read(Sample)} - {s.sample_id for s in made.samples}
-    store.remove(Sample, gone, why=f"no longer chosen, from {sources}")
-    store.upsert(Sample, made.samples, why=f"build from {sources}")
-    return Built(made.samples, made.left_out, store.version(Sample), sources)
+    made = assemble_tables(standing, config, now)
+    if made.rows.num_rows or store.version(Sample) is not None:
+        store.replace_rows(Sample, made.rows, why=f"build from {sources}")
+    return replace(made, version=store.version(Sample), sources=sources)
 
 
 def assemble(
@@ -74,92 +93,42 @@ def assemble(
     config: BuildConfig,
     now: datetime,
 ) -> Built:
-    """The samples and the counts of what was left out; a pure function of its arguments."""
-    main_face = {f.photo_id: f for f in faces if f.index == 0}
-    consensus = {c.photo_id: c for c in settled}
-    ledger = {c.consent_id: c for c in consents}
-    samples: list[Sample] = []
-    left_out: Counter[str] = Counter()
-    for photo in photos:
-        face, answer = main_face.get(photo.photo_id), consensus.get(photo.photo_id)
-        reason = _why_not(photo, face, answer, config) or refusal(
-            ledger.get(photo.consent_id or ""), config.purpose, now
-        )
-        if reason or face is None:
-            left_out[reason or "no_face"] += 1
-        else:
-            samples.append(_sample(photo, face, answer, config))
-    return Built(tuple(sorted(samples, key=lambda s: s.sample_id)), dict(sorted(left_out.items())))
+    """As `assemble_tables`, from records."""
+    sources = Sources(
+        table_from_records(Photo, photos),
+        table_from_records(Face, faces),
+        table_from_records(Consensus, settled),
+        table_from_records(Annotation, ()),
+        table_from_records(Retouch, ()),
+        consents,
+    )
+    return assemble_tables(sources, config, now)
 
 
 def split_of(group: str, config: BuildConfig) -> str:
-    """train, validation or test: a hash of the group, so that adding rows moves nobody."""
-    digest = hashlib.sha256(f"{config.salt}:{group}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
+    """train, validation or test of what a split is drawn by, such as `subject:s1`."""
+    place = place_of(group, config.salt)
     if place < config.test_share:
         return "test"
     return "validation" if place < config.test_share + config.validation_share else "train"
 
 
-def _why_not(
-    photo: Photo, face: Face | None, answer: Consensus | None, config: BuildConfig
-) -> str | None:
-    if photo.state != "kept":
-        return f"{photo.state}: {', '.join(photo.reasons) or 'no reason given'}"
-    if face is None:
-        return "no_face"
-    if _aligned(face) is None:
-        return "no_aligned_crop"
-    return _why_not_answered(answer, config)
+def assemble_tables(sources: Sources, config: BuildConfig, now: datetime) -> Built:
+    """The samples, and why each other photo was left out; a pure function of its arguments."""
+    joined = join(sources, config, now)
+    reasons = joined.reasons.to_pylist()
+    left_out = dict(sorted(Counter(reasons).items()))
+    by_photo = dict(zip(joined.photo_ids.to_pylist(), reasons, strict=True))
+    return Built(joined.samples, left_out, by_photo)
 
 
-def _why_not_answered(answer: Consensus | None, config: BuildConfig) -> str | None:
-    if answer is None or answer.voters == 0:
-        return None if config.accept_unreviewed else "not_reviewed"
-    if answer.conflict or answer.decision is None:
-        return "reviewers_disagree"
-    return {"accept": None, "retouch": "waits_for_retouch", "reject": "rejected"}.get(
-        answer.decision, "rejected"
-    )
-
-
-def _aligned(face: Face) -> Crop | None:
-    return next((c for c in face.crops if c.kind == "aligned"), None)
-
-
-def _sample(photo: Photo, face: Face, answer: Consensus | None, config: BuildConfig) -> Sample:
-    crop = _aligned(face)
-    if crop is None:
-        raise ValueError("a face without an aligned crop makes no sample")
-    scale = math.sqrt(abs(crop.matrix[0] * crop.matrix[4] - crop.matrix[1] * crop.matrix[3]))
-    semantic = answer.semantic_tags if answer else ()
-    photographic = answer.photographic_tags if answer else ()
-    words = ", ".join(tag.split("/", 1)[-1].replace("_", " ") for tag in (*semantic, *photographic))
-    return Sample(
-        sample_id=hashlib.sha256(f"{crop.sha256}:{face.face_id}".encode()).hexdigest()[:32],
-        photo_id=photo.photo_id,
-        face_id=face.face_id,
-        annotation_ids=answer.annotation_ids if answer else (),
-        crop_path=crop.path,
-        crop_sha256=crop.sha256,
-        width=crop.width,
-        height=crop.height,
-        caption=(answer.caption if answer and answer.caption else words)
-        or "portrait photograph of a face",
-        semantic_tags=semantic,
-        photographic_tags=photographic,
-        landmarks=tuple(_moved(crop.matrix, p) for p in face.landmarks),
-        left_eye_box=face.left_eye_box,
-        right_eye_box=face.right_eye_box,
-        nose_box=face.nose_box,
-        mouth_box=face.mouth_box,
-        native_width=crop.width / scale,
-        native_height=crop.height / scale,
-        split=split_of(photo.subject_id or face.identity_group or photo.photo_id, config),
-        consent_id=photo.consent_id or "",
-    )
-
-
-def _moved(matrix: tuple[float, ...], point: Point) -> Point:
-    a, b, c, d, e, f = matrix
-    return Point(x=a * point.x + b * point.y + c, y=d * point.x + e * point.y + f)
+def _columns(store: Store, noun: type) -> pa.Table:
+    """The columns that the join reads, by key; columns an older table lacks are null."""
+    wanted = COLUMNS[TABLES[noun]]
+    schema = pa.schema([arrow_schema(noun).field(name) for name in wanted])
+    dataset = store.dataset(noun)
+    if dataset is None:
+        return schema.empty_table()
+    there = [name for name in wanted if name in dataset.schema.names]
+    only_main = pc.field("index") == 0 if noun is Face else None
+    return as_schema(dataset.to_table(columns=there, filter=only_main), schema)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+from numpy.typing import NDArray
 from pyarrow import fs
 
 from data_manifests.schema import key_of
@@ -27,6 +29,7 @@ __all__ = [
     "seal_last",
 ]
 
+FILE_SIZE = 16_000_000  # bytes; a change rewrites the files that it touches
 CHECKPOINT_EVERY = 100  # versions
 # Checkpoints are made by the seal, which vouches for them, and never behind its back.
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
@@ -39,9 +42,12 @@ def _because(why: str) -> CommitProperties:
 def merge(table: DeltaTable, noun: type, rows: pa.Table, why: str, *, change: bool = True) -> None:
     """One MERGE by key; rows that are there stay as they are if `change` is false."""
     key = key_of(noun)
+    # The least and greatest key, so that files beyond them are neither read nor written.
+    least, most = (_quoted(v) for v in pc.min_max(rows.column(key)).as_py().values())
     merger = table.merge(
         rows,
-        predicate=f"target.{key} = source.{key}",
+        predicate=f"target.{key} = source.{key}"
+        f" AND target.{key} >= {least} AND target.{key} <= {most}",
         source_alias="source",
         target_alias="target",
         commit_properties=_because(why),
@@ -52,7 +58,7 @@ def merge(table: DeltaTable, noun: type, rows: pa.Table, why: str, *, change: bo
 
 def delete(table: DeltaTable, key: str, doomed: Iterable[str], why: str) -> int:
     """Delete by key; how many rows there were."""
-    listed = ", ".join("'" + k.replace("'", "''") + "'" for k in doomed)
+    listed = ", ".join(map(_quoted, doomed))
     result = table.delete(
         f"{key} IN ({listed})",
         commit_properties=_because(why),
@@ -61,12 +67,17 @@ def delete(table: DeltaTable, key: str, doomed: Iterable[str], why: str) -> int:
     return int(result["num_deleted_rows"])
 
 
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def overwrite(table: DeltaTable, rows: pa.Table, why: str) -> None:
     """Write the whole table anew, in one commit."""
     write_deltalake(
         table,
         rows,
         mode="overwrite",
+        target_file_size=FILE_SIZE,
         commit_properties=_because(why),
         post_commithook_properties=NO_HOOKS,
     )
@@ -106,12 +117,49 @@ def rows_of(table: DeltaTable) -> pa.Table:
 def rows_with(table: DeltaTable, column: str, values: pa.Array) -> pa.Table:
     """The rows that have one of the values; the others are never all in memory.
 
-    Batch by batch and not as a filter of the data set: Delta's statistics come as string views,
-    which Arrow does not compare with strings.
+    Files whose statistics exclude every value are not opened, and of the others the column alone is
+    read before the rows are. Not as a filter of the data set: Delta's statistics come as string
+    views, which Arrow does not compare with strings.
     """
-    dataset = dataset_of(table)
-    found = (b.filter(pc.is_in(b[column], value_set=values)) for b in dataset.to_batches())
-    return pa.Table.from_batches(found, schema=dataset.schema)
+    wanted = np.sort(np.asarray(values.to_pylist(), dtype=object))
+    whole = dataset_of(table)
+    paths = _files_with(table, column, wanted)
+    found = [
+        batch.filter(mask)
+        for fragment in whole.get_fragments()
+        if fragment.path in paths
+        for batch in _hits(fragment, whole.schema, column, values)
+        if (mask := pc.is_in(batch[column], value_set=values)).true_count
+    ]
+    return pa.Table.from_batches(found, schema=whole.schema)
+
+
+def _hits(fragment: Any, schema: pa.Schema, column: str, values: pa.Array) -> Iterator[Any]:
+    """Batches of the row groups that hold one of the values."""
+    for piece in fragment.split_by_row_group():
+        keys = piece.to_table(columns=[column], schema=schema).column(column)
+        if pc.any(pc.is_in(keys, value_set=values)).as_py():
+            yield from piece.to_batches(schema=schema)
+
+
+def _files_with(table: DeltaTable, column: str, wanted: NDArray[Any]) -> set[str]:
+    """Files that may hold one of the values, by their least and greatest value."""
+    about = pa.table(table.get_add_actions(flatten=True))
+    paths = [unquote(p) for p in about.column("path").to_pylist()]
+    if f"min.{column}" not in about.column_names or not len(wanted):
+        return set(paths)
+    least, most = (about.column(f"{end}.{column}").to_pylist() for end in ("min", "max"))
+    # Statistics may be cut short, the greatest one then rounded up: a file too many, never too few.
+    return {
+        path
+        for path, low, high in zip(paths, least, most, strict=True)
+        if low is None or high is None or _holds(wanted, low, high)
+    }
+
+
+def _holds(wanted: NDArray[Any], low: str, high: str) -> bool:
+    first = int(np.searchsorted(wanted, low))
+    return first < len(wanted) and wanted[first] <= high
 
 
 def dataset_of(table: DeltaTable) -> Any:

@@ -300,6 +300,9 @@ class Retouch:
         "registration, texture ratio, colour drift, resolution", default=()
     )
     state: str = column("waiting, approved, fix or rejected")
+    crop: Crop | None = column(
+        "aligned crop of the main face, cut from the returned file", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,15 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = [
     "SCHEMA_PROPERTY",
     "SCHEMA_VERSION",
     "arrow_schema",
+    "as_schema",
     "key_of",
     "records_from_table",
     "table_from_records",
@@ -57,6 +60,35 @@ def key_of(noun: type) -> str:
 def table_from_records(noun: type[Record], records: Iterable[Record]) -> pa.Table:
     """An Arrow table with one row per record, in the noun's schema."""
     return pa.Table.from_pylist([asdict(r) for r in records], schema=arrow_schema(noun))  # type: ignore[call-overload]
+
+
+def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with these columns and types: what it lacks is null, also inside structs."""
+    columns = []
+    for field in schema:
+        if field.name in table.column_names:
+            columns.append(_as_type(table.column(field.name).combine_chunks(), field.type))
+        else:
+            columns.append(pa.nulls(table.num_rows, field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _as_type(values: Any, kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind):
+        names = [f.name for f in values.type]
+        inner = [
+            _as_type(pc.struct_field(values, f.name), f.type)
+            if f.name in names
+            else pa.nulls(len(values), f.type)
+            for f in kind
+        ]
+        return pa.StructArray.from_arrays(inner, fields=list(kind), mask=values.is_null())
+    if pa.types.is_list(kind):
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(values), 0))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        flat = _as_type(values.flatten(), kind.value_type)
+        return pa.ListArray.from_arrays(offsets, flat, type=kind, mask=values.is_null())
+    return values.cast(kind)
 
 
 def records_from_table(noun: type[Record], table: pa.Table) -> list[Record]:

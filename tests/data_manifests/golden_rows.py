@@ -220,6 +220,7 @@ def _second() -> dict[type, list[Any]]:
         Consent: [_with(first[Consent][0], subject_id="s1", is_minor=True, guardian="g")],
         ConsentEntry: [entry],
         Tombstone: [grave],
+        Retouch: [_with(first[Retouch][0], crop=crop)],
         Export: [export],
     }
 
