@@ -44,7 +44,6 @@ class Person:
     copies: Mapping[str, int] = field(default_factory=dict)
     media: tuple[str, ...] = ()  # relative to media/; named by the person's rows alone
     shared_media: int = 0  # named by somebody else's row too: they stay
-    originals: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     sent: tuple[tuple[str, int, int], ...] = ()  # (server, project, task) on Label Studio
     beside: tuple[str, ...] = ()  # other subjects in the same photos or identity groups
@@ -53,6 +52,11 @@ class Person:
     def of(self, kind: str) -> frozenset[str]:
         """The values of one kind, such as photo or sample."""
         return self.values.get(kind, frozenset())
+
+    @property
+    def originals(self) -> tuple[str, ...]:
+        """Where the original files were found, copies among them."""
+        return tuple(sorted(self.of("path")))
 
     @property
     def found(self) -> bool:
@@ -87,18 +91,18 @@ def find_person(store: Store, subject: str, *, media: Path) -> Person:
     more, beside, left = _by_face(history, photos, own, subject)
     own |= more
     others = {p["subject_id"] for i, p in photos.items() if i in own} - {None, subject}
+    mine = [p for i, p in photos.items() if i in own]
     base = {
+        "path": frozenset(_paths(mine)),
         "subject": frozenset({subject}),
         "photo": frozenset(own),
         "consent": frozenset(consents),
         "pixels": frozenset(photos[i]["pixel_hash"] for i in own if photos[i]["pixel_hash"]),
     }
-    mine = [p for i, p in photos.items() if i in own]
     theirs = [p for i, p in photos.items() if i not in own]
     person = Person(
         subject=subject,
         values=base,
-        originals=tuple(sorted(_paths(mine))),
         names=_own_names(mine, theirs),
         beside=tuple(sorted(others | beside)),
         groups_left=left,

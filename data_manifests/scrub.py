@@ -62,9 +62,9 @@ class Doom:
         """The text with the person's ids and file names replaced; short ones only if asked for."""
         if short:
             plain, odd = self._short()
-            text = _TOKEN.sub(lambda m: GONE if m.group() in plain else m.group(), text)
-            for name in odd:
+            for name in odd:  # a path before the name inside it
                 text = text.replace(name, GONE)
+            text = _TOKEN.sub(lambda m: GONE if m.group() in plain else m.group(), text)
         photos = self.of("photo")
         return _ID.sub(lambda m: GONE if m.group() in photos else m.group(), text)
 
@@ -91,8 +91,17 @@ class Doom:
     def _short(self) -> tuple[frozenset[str], tuple[str, ...]]:
         """Ids of any length: those that are one word, and the odd ones, the longest first."""
         if not self._texts:
-            kinds = ("consent", "subject", "face", "sample", "task", "annotation", "retouch")
-            found = frozenset(v for k in kinds for v in self.of(k) if v)
+            kinds = (
+                "consent",
+                "subject",
+                "face",
+                "sample",
+                "task",
+                "annotation",
+                "retouch",
+                "path",
+            )
+            found = self.names.union(v for k in kinds for v in self.of(k) if v)
             plain = frozenset(v for v in found if _TOKEN.fullmatch(v))
             odd = sorted(found - plain, key=lambda v: (-len(v), v))
             self._texts.append((plain, tuple(odd)))

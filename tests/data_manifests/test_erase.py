@@ -169,7 +169,7 @@ def furnish(root: Path) -> House:
         )
         grant(store, terms)
         made = [make_photo(place.media, person, n) for n in range(EACH)]
-        store.upsert(Face, [f for _, f in made], why=f"ingest of subject-{person}")
+        store.upsert(Face, [f for _, f in made], why=f"subject-{person}, {made[0][0].path}")
         store.upsert(Photo, [p for p, _ in made], why=f"ingest {made[0][0].photo_id}")
         photos += [p for p, _ in made]
     for round_ in (1, 2):
