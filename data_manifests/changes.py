@@ -18,18 +18,26 @@ import pyarrow as pa
 from data_manifests.errors import ManifestError
 from data_manifests.log import LogCommit, commits
 from data_manifests.query import Pin, opened
-from data_manifests.schema import key_of, records_from_table
+from data_manifests.schema import arrow_schema, key_of, records_from_table
 from data_manifests.seals import SEAL
 from data_manifests.store import TABLES, Store
 
 __all__ = ["FieldChange", "RowChange", "Version", "changes", "history"]
 
 BATCH = 1024
-# Keys that are on one side only, and pairs of rows that are not the same.
-_ONE_SIDED = "SELECT r FROM {here} r ANTI JOIN {there} o ON r.{key} = o.{key} ORDER BY r.{key}"
-_DIFFERENT = (
-    "SELECT b AS old, a AS new FROM before b JOIN after a ON b.{key} = a.{key}"
-    " WHERE b IS DISTINCT FROM a ORDER BY b.{key}"
+_DIFFERING = (
+    "CREATE TABLE differing AS SELECT coalesce(b.key, a.key) AS key,"
+    " CASE WHEN b.key IS NULL THEN 'added' WHEN a.key IS NULL THEN 'removed' ELSE 'changed' END"
+    " AS kind FROM ({before}) b FULL JOIN ({after}) a ON b.key = a.key"
+    " WHERE b.row IS DISTINCT FROM a.row"
+)
+_ONE_SIDED = (
+    "SELECT r FROM differing d JOIN {side} r ON r.{key} = d.key WHERE d.kind = '{kind}'"
+    " ORDER BY d.key"
+)
+_CHANGED = (
+    "SELECT b AS old, a AS new FROM differing d JOIN before b ON b.{key} = d.key"
+    " JOIN after a ON a.{key} = d.key WHERE d.kind = 'changed' ORDER BY d.key"
 )
 
 
@@ -97,16 +105,35 @@ def changes(store: Store, noun: type, before: int, after: int) -> Iterator[RowCh
     key = key_of(noun)
     pins = {"before": Pin(noun, before, unlike=after), "after": Pin(noun, after, unlike=before)}
     with opened(store, pins) as connection:
+        narrow = {
+            side: f"SELECT {key} AS key, {_row_hash(noun)} AS row FROM {side}" for side in pins
+        }
+        connection.execute(_DIFFERING.format(**narrow))
 
         def ask(question: str, **names: str) -> pa.RecordBatchReader:
             return connection.sql(question.format(key=key, **names)).to_arrow_reader(BATCH)
 
-        for batch in ask(_ONE_SIDED, here="after", there="before"):
+        for batch in ask(_ONE_SIDED, side="after", kind="added"):
             yield from _one_sided(noun, batch, "added")
-        for batch in ask(_DIFFERENT):
+        for batch in ask(_CHANGED):
             yield from _different(noun, batch)
-        for batch in ask(_ONE_SIDED, here="before", there="after"):
+        for batch in ask(_ONE_SIDED, side="before", kind="removed"):
             yield from _one_sided(noun, batch, "removed")
+
+
+def _row_hash(noun: type) -> str:
+    """A 64-bit hash of a row in SQL, so that whole rows need not lie in memory to be compared.
+
+    Column by column and then over a list of one length: DuckDB's hash of a whole row is the same
+    if an item moves from the end of one list to the start of the next. It takes NULL for an empty
+    list, as we do, and for a structure of NULLs, so structures say which they are.
+    """
+    parts = []
+    for field in arrow_schema(noun):
+        parts.append(f"hash({field.name})")
+        if pa.types.is_struct(field.type):
+            parts.append(f"hash({field.name} IS NULL)")
+    return f"hash([{', '.join(parts)}])"
 
 
 def _one_sided(noun: type, batch: pa.RecordBatch, kind: str) -> Iterator[RowChange]:
@@ -128,6 +155,8 @@ def _records(noun: type, batch: pa.RecordBatch, column: str) -> list[Any]:
 
 
 def _fields(old: Any, new: Any, path: str) -> Iterator[FieldChange]:
+    if old == new:
+        return
     if is_dataclass(old) and is_dataclass(new):
         for field in fields(old):
             inner = f"{path}.{field.name}" if path else field.name
@@ -135,13 +164,12 @@ def _fields(old: Any, new: Any, path: str) -> Iterator[FieldChange]:
     elif _nested(old) or _nested(new):
         for place, (one, other) in enumerate(zip_longest(old or (), new or ())):
             yield from _fields(one, other, f"{path}[{place}]")
-    elif not _same(old, new):
+    elif not (_is_nan(old) and _is_nan(new)):
         yield FieldChange(path, old, new)
 
 
-def _same(old: Any, new: Any) -> bool:
-    both = isinstance(old, float) and isinstance(new, float)
-    return bool(old == new) or (both and math.isnan(old) and math.isnan(new))
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _nested(value: Any) -> bool:

@@ -13,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from data_manifests.changes import FieldChange, changes, history
 from data_manifests.errors import ManifestError
-from data_manifests.records import Capture, Photo, Verdict
+from data_manifests.records import Capture, Photo, Sample, Verdict
 from data_manifests.schema import arrow_schema, records_from_table, table_from_records
 from data_manifests.store import Store
 
@@ -88,6 +88,53 @@ def test_a_column_that_an_older_version_lacked_counts_as_its_default(tmp_path: P
     newest = store.version(Photo) or 0
     (change,) = changes(store, Photo, 0, newest)
     assert change.fields == (FieldChange("keywords", (), ("a", "b")),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "paths"),
+    [
+        ({"reasons": ("x",)}, {"copies": ("x",)}, 2),
+        ({"keywords": ("x", "y")}, {"keywords": ("y", "x")}, 1),
+        ({"capture": None}, {"capture": Capture()}, 1),
+        ({"licence": "a", "photographer": "b"}, {"licence": "b", "photographer": "a"}, 2),
+        ({"licence": None}, {"licence": ""}, 1),
+        ({"verdicts": (SHARP, SHARP)}, {"verdicts": (SHARP,)}, 1),
+        ({"embedding": (1.0, 2.0)}, {"embedding": (1.0,)}, 1),
+    ],
+)
+def test_no_change_is_overlooked(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any], paths: int
+) -> None:
+    store = Store(tmp_path)
+    store.upsert(Photo, [photo(1, **before)], why="before")
+    store.upsert(Photo, [photo(1, **after)], why="after")
+    (change,) = changes(store, Photo, 2, 4)
+    assert len(change.fields) >= paths
+
+
+def test_a_tag_that_moves_to_the_list_beside_it_is_seen(tmp_path: Path) -> None:
+    """DuckDB's hash of a whole row is the same for these two."""
+    one = Sample(
+        sample_id="s",
+        photo_id="p",
+        face_id="f",
+        crop_path="c",
+        crop_sha256="c",
+        width=1,
+        height=1,
+        semantic_tags=("x", "y"),
+        photographic_tags=("z",),
+        native_width=1,
+        native_height=1,
+        split="train",
+        consent_id="c",
+    )
+    store = Store(tmp_path)
+    store.upsert(Sample, [one], why="before")
+    moved = replace(one, semantic_tags=("x",), photographic_tags=("y", "z"))
+    store.upsert(Sample, [moved], why="after")
+    (change,) = changes(store, Sample, 2, 4)
+    assert [f.path for f in change.fields] == ["semantic_tags", "photographic_tags"]
 
 
 def test_what_is_no_number_equals_itself(store: Store) -> None:
