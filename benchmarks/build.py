@@ -186,7 +186,7 @@ def sample_of(row: Any, times: Any) -> dict[str, Any]:
         "crop_sha256": cut["sha256"],
         "width": cut["width"],
         "height": cut["height"],
-        "caption": row["caption"] or words,
+        "caption": row["caption"] if isinstance(row["caption"], str) else words,
         "semantic_tags": list(row["semantic_tags"]),
         "photographic_tags": list(row["photographic_tags"]),
         "landmarks": [

@@ -44,6 +44,15 @@ class BuildConfig(Section):
         default=(1.0, 1.0, 1.0, 1.0, 1.0),
         description="how much a sample of 1 to 5 stars counts in training",
     )
+    balance_questions: tuple[str, ...] = Field(
+        default=("gender", "age_group"), description="questions whose answers should be balanced"
+    )
+    balance_least_share: float = Field(
+        default=0.02, ge=0, le=1, description="least share of samples for each answer given"
+    )
+    balance_from: int = Field(
+        default=100, ge=1, description="samples from which the balance is checked"
+    )
 
 
 @dataclass(frozen=True, slots=True)

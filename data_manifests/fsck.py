@@ -23,7 +23,7 @@ from data_manifests.seals import FILES, LOG, file_sha256, head_file, read_head
 from data_manifests.store import TABLES, Store
 from data_manifests.sweep import PART, leftovers
 
-__all__ = ["Proof", "named_media", "prove"]
+__all__ = ["Proof", "named_media", "prove", "tidy"]
 
 STATE = ".fsck.json"  # beside the tables, while a run is not finished
 NOTE_EVERY_S = 2.0
@@ -66,6 +66,18 @@ def prove(workspace: Workspace, *, fresh: bool = False) -> Iterator[Proof]:
             write_atomic(state, json.dumps(sorted(done)).encode())
             noted = time.monotonic()
     state.unlink(missing_ok=True)
+
+
+def tidy(workspace: Workspace) -> int:
+    """Delete what stopped writers left in tables and media; how many files.
+
+    Not while something is being ingested or merged: what is half written then is not left over.
+    """
+    count = Store(workspace.tables).sweep()
+    for path in list(workspace.media.rglob(PART + "*")):
+        path.unlink(missing_ok=True)
+        count += 1
+    return count
 
 
 def _proofs(workspace: Workspace, done: frozenset[str]) -> Iterator[Proof]:

@@ -172,6 +172,28 @@ class Store:
         """
         return self.replace_rows(noun, self.table(noun, version), why=why)
 
+    def migrate(self) -> dict[str, list[str]]:
+        """Bring every table up to this release's schema; the steps that ran, by table name."""
+        done = {}
+        for noun, name in TABLES.items():
+            if self.version(noun) is not None:
+                with _storage_errors(self.folder), self._locked(noun):
+                    table = self._open(noun)
+                    steps = [] if table is None else migrate(table, noun)
+                    if table is not None and steps:
+                        seal(table)
+                        done[name] = steps
+        return done
+
+    def sweep(self) -> int:
+        """Delete what stopped writers left half written; how many files."""
+        count = 0
+        for noun, name in TABLES.items():
+            if (self.folder / name).is_dir():
+                with self._locked(noun):
+                    count += sweep_table(self.folder / name)
+        return count
+
     def read(self, noun: type[Record], version: int | None = None) -> list[Record]:
         """All rows of a noun at a version (newest if none), ordered by key.
 
@@ -190,7 +212,13 @@ class Store:
                 + (f" at version {version}." if version is not None else "."),
                 "See `authface manifest versions` for what there is.",
             )
-        return rows_of(opened).sort_by(key_of(noun))
+        try:
+            return rows_of(opened).sort_by(key_of(noun))
+        except OSError as error:
+            raise ManifestError(
+                f"The table {self.folder / TABLES[noun]} can't be read: {error}.",
+                "Run `authface manifest fsck`, which names the damaged file.",
+            ) from error
 
     def version(self, noun: type) -> int | None:
         """The newest version of a noun's table, none if there is no table."""

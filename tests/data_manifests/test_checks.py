@@ -6,9 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data_manifests.checks import RULES, Tables, check, read_tables
+from deltalake import write_deltalake
+
+from data_manifests.assemble import BuildConfig
+from data_manifests.checks import RULES, Tables, check, looked_at, read_tables
+from data_manifests.consent import grant
 from data_manifests.media import write_media
-from data_manifests.records import Box, Consent, Crop, Face, Photo, Sample
+from data_manifests.records import Box, Consent, ConsentEntry, Crop, Face, Photo, Point, Sample
 from data_manifests.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -109,7 +113,7 @@ def test_a_damaged_and_a_missing_crop_are_named(tmp_path: Path) -> None:
 def test_each_rule_on_rows_finds_its_fault(tmp_path: Path) -> None:
     store, media = workspace(tmp_path)
     sound = read_tables(store, media, NOW)
-    (face,), (row,) = sound.faces, sound.samples
+    (photo,), (face,), (row,) = sound.photos, sound.faces, sound.samples
     outside = replace(face, box=Box(left=200, top=1, right=210, bottom=9))
     leaked = replace(row, sample_id="s2", split="test")
     assert broken(replace(sound, faces=(replace(face, photo_id="q"),))) >= {"faces_have_photos"}
@@ -117,15 +121,71 @@ def test_each_rule_on_rows_finds_its_fault(tmp_path: Path) -> None:
     assert broken(replace(sound, samples=(replace(row, caption=" "),))) == {"captions_not_empty"}
     assert broken(replace(sound, samples=(row, leaked))) == {"one_person_one_split"}
     assert broken(replace(sound, consents=())) == {"consent_valid"}
+    assert broken(replace(sound, samples=(replace(row, face_id="x"),))) == {"lineage_whole"}
+    for wrong in (((9, 1), (1, 1)), ((1, 9), (9, 9))):
+        swapped = replace(row, landmarks=landmarks(*wrong))
+        assert broken(replace(sound, samples=(swapped,))) == {"landmarks_in_order"}
+    upright = replace(row, landmarks=landmarks((1, 1), (9, 1)))
+    assert broken(replace(sound, samples=(upright,))) == set()
+    shot = replace(photo, subject_id=None, shot_id="one")
+    assert broken(replace(sound, photos=(shot,), samples=(row, leaked))) == {"one_person_one_split"}
+
+
+def landmarks(left: tuple[float, float], right: tuple[float, float]) -> tuple[Point, ...]:
+    mouth = ((left[0], 5.0), (right[0], 5.0)) if left[0] < right[0] else ((1.0, 5.0), (9.0, 5.0))
+    return tuple(Point(x=x, y=y) for x, y in (left, right, (5.0, 3.0), *mouth))
+
+
+def test_a_rare_answer_is_named_once_there_are_enough_samples(tmp_path: Path) -> None:
+    store, media = workspace(tmp_path)
+    sound = read_tables(store, media, NOW)
+    (row,) = sound.samples
+    tags = ["gender/woman"] * 99 + ["gender/man"] + ["gender/not_clear"]
+    many = tuple(replace(row, sample_id=f"s{i}", semantic_tags=(t,)) for i, t in enumerate(tags))
+    (fault,) = check(replace(sound, samples=many))["classes_balanced"]
+    assert (fault.row, fault.wrong[:8]) == ("gender/man", "1 of 100")
+    assert broken(replace(sound, samples=many[:99])) == set()
+    easy = BuildConfig(balance_least_share=0.001)
+    assert broken(replace(sound, samples=many, config=easy)) == set()
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path: Path) -> None:
+    """Which no writer of ours does: another engine may append what it likes."""
+    store, media = workspace(tmp_path)
+    write_deltalake(store.folder / "photos", store.table(Photo), mode="append")
+    assert "ids_unique" in broken(read_tables(store, media, NOW))
+
+
+def test_an_entry_of_the_consent_ledger_that_was_changed_is_named(tmp_path: Path) -> None:
+    store, media = workspace(tmp_path)
+    grant(store, Consent(consent_id="d", purposes=("training",), basis="b", valid_from=NOW))
+    assert broken(read_tables(store, media, NOW)) == set()
+    first = store.read(ConsentEntry)[0]
+    store.upsert(ConsentEntry, [replace(first, terms=first.terms.replace("d", "e"))], why="forged")
+    assert broken(read_tables(store, media, NOW)) == {"consent_ledger_chained"}
+
+
+def test_what_a_rule_looked_at_is_counted(tmp_path: Path) -> None:
+    store, media = workspace(tmp_path)
+    tables = read_tables(store, media, NOW)
+    assert {rule: looked_at(tables, rule) for rule in ("ids_unique", "media_present")} == {
+        "ids_unique": 4,
+        "media_present": 1,
+    }
 
 
 def test_every_rule_is_tested_here() -> None:
     assert set(RULES) == {
         "parquet_files_sealed",
+        "ids_unique",
         "media_present",
         "faces_have_photos",
         "boxes_inside",
+        "landmarks_in_order",
         "captions_not_empty",
+        "lineage_whole",
         "one_person_one_split",
         "consent_valid",
+        "consent_ledger_chained",
+        "classes_balanced",
     }
