@@ -27,7 +27,7 @@ from data_manifests.schema import arrow_schema, table_from_records
 
 __all__ = ["forget_datasets", "ids_datasets", "shared_schema", "write_datasets"]
 
-GROUP_BYTES = 64_000_000  # pictures in memory at once
+GROUP_BYTES = 32_000_000  # pictures of a row group; Arrow and the writer hold copies of them
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 

@@ -94,8 +94,8 @@ def parquet_pieces(
     with writer:
         for table in tables:
             writer.write_table(table.cast(schema), row_group_size=max(table.num_rows, 1))
-            yield sink.take()
-    yield sink.take()
+            yield from sink.take()
+    yield from sink.take()
 
 
 def rewrite_without(path: Path, doomed: frozenset[str], *, plain: str | None = None) -> int:
@@ -159,7 +159,7 @@ class _Drain(io.RawIOBase):
         self._position += len(piece)
         return len(piece)
 
-    def take(self) -> bytes:
-        """Everything written since the last time."""
-        data, self._written = b"".join(self._written), []
-        return data
+    def take(self) -> list[bytes]:
+        """Everything written since the last time, in order."""
+        pieces, self._written = self._written, []
+        return pieces
