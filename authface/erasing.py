@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,11 +45,12 @@ def erase(
 
     place, settings = open_workspace(workspace)
     store, server = Store(place.tables), _Server(place, settings.annotate)
+    uploaded = partial(_forget_uploaded, settings.ingest.media_url)
     complete = True
     if waiting := pending(place):
         console.note(waiting + ("" if yes else "; --yes ends it first"))
         if yes:
-            for done in finish(store, place, server.forget):
+            for done in finish(store, place, server.forget, forget_media=uploaded):
                 complete &= _say_finished(done)
     if subject is None:
         if not waiting:
@@ -57,9 +59,8 @@ def erase(
         _say_plan(plan_erasure(store, place, subject, reason=reason))
         console.say("  nothing was changed; to do it: the same command with --yes")
     else:
-        outcome = carry_out(
-            store, place, plan_erasure(store, place, subject, reason=reason), server.forget
-        )
+        plan = plan_erasure(store, place, subject, reason=reason)
+        outcome = carry_out(store, place, plan, server.forget, forget_media=uploaded)
         complete &= _say_outcome(outcome)
     server.say()
     if not complete:
@@ -120,6 +121,13 @@ class _Server:
         """Say what the server did not do."""
         if self.trouble:
             console.note(f"Label Studio: {self.trouble}")
+
+
+def _forget_uploaded(media_url: str | None, names: tuple[str, ...]) -> None:
+    if media_url:
+        from curation.remote import forget_media
+
+        forget_media(media_url, names)
 
 
 def _refuse_nobody() -> None:

@@ -22,7 +22,7 @@ from curation.scan import Found
 from data_manifests.errors import InputError, MissingExtra, RemoteError, UnreadablePhoto
 from data_manifests.media import write_atomic
 
-__all__ = ["fetch_media", "find_remote", "is_url", "local_copy", "upload"]
+__all__ = ["fetch_media", "find_remote", "forget_media", "is_url", "local_copy", "upload"]
 
 _OBSTORE = {"s3", "s3a", "gs", "az", "abfs"}
 
@@ -101,6 +101,17 @@ def fetch_media(media_url: str, media: Path, names: Iterable[str]) -> Iterator[s
             raise RemoteError(f"{name} can't be fetched: {_said(error)}.", _CHECK) from error
         write_atomic(media / name, data)
         yield name
+
+
+def forget_media(media_url: str, names: Iterable[str]) -> None:
+    """Delete pictures from where they were uploaded to; what is gone already is fine."""
+    for name in names:
+        files, path = _file_system(f"{media_url.rstrip('/')}/{name}")
+        try:
+            if files.exists(path):
+                files.rm(path)
+        except Exception as error:  # each store raises its own
+            raise RemoteError(f"{name} can't be deleted: {_said(error)}.", _CHECK) from error
 
 
 _CHECK = "Check the address, the network and the credentials in the environment."

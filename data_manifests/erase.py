@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_manifests.errors import AuthFaceError, InputError
+from data_manifests.fsck import STATE
 from data_manifests.journal import Journal, Sent
 from data_manifests.ledger import enter_erasure
 from data_manifests.media import Workspace
@@ -40,6 +41,12 @@ __all__ = [
 
 # Deletes tasks on a Label Studio: (server, project, task) triples in, those still there out.
 Forget = Callable[[tuple[Sent, ...]], tuple[Sent, ...]]
+# Deletes media files by name where they were uploaded to; raises RemoteError if it can't.
+ForgetMedia = Callable[[tuple[str, ...]], None]
+
+
+def _nowhere(names: tuple[str, ...]) -> None:
+    """Media that was uploaded nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +111,20 @@ def plan_erasure(
     )
 
 
-def carry_out(store: Store, place: Workspace, plan: Plan, forget: Forget) -> Outcome:
-    """Write the plan down and do it; everything that can be done is done when this returns."""
-    journal = Journal(place.root)
-    journal.begin(plan)
-    return _do(store, place, plan, journal, forget)
+def carry_out(
+    store: Store,
+    place: Workspace,
+    plan: Plan,
+    forget: Forget,
+    *,
+    forget_media: ForgetMedia = _nowhere,
+) -> Outcome:
+    """Write the plan down and do it; everything that can be done is done when this returns.
+
+    Where it raises, the plan stands, and `finish` goes on from there.
+    """
+    Journal(place.root).begin(plan)
+    return _do(store, place, plan, forget, forget_media)
 
 
 def pending(place: Workspace) -> str:
@@ -120,20 +136,24 @@ def pending(place: Workspace) -> str:
     return f"{owed} tasks of earlier erasures are still on Label Studio" if owed else ""
 
 
-def finish(store: Store, place: Workspace, forget: Forget) -> Iterator[Outcome | int]:
+def finish(
+    store: Store, place: Workspace, forget: Forget, *, forget_media: ForgetMedia = _nowhere
+) -> Iterator[Outcome | int]:
     """End what earlier runs left: yields the Outcome of one that was killed, and of tasks that
     were open the number that still are.
     """
     journal = Journal(place.root)
     plan = journal.read(Plan)
     if plan is not None:
-        yield _do(store, place, plan, journal, forget)
+        yield _do(store, place, plan, forget, forget_media)
     elif journal.open_tasks():
         yield _forget_tasks(journal, (), "", forget)
 
 
-def _do(store: Store, place: Workspace, plan: Plan, journal: Journal, forget: Forget) -> Outcome:
-    person, doom = plan.person, doom_of(plan.person)
+def _do(
+    store: Store, place: Workspace, plan: Plan, forget: Forget, forget_media: ForgetMedia
+) -> Outcome:
+    person, doom, journal = plan.person, doom_of(plan.person), Journal(place.root)
     key = open_key(store)
     _bury(store, plan, key)
     enter_erasure(store, person.of("consent"), receipt_id=plan.receipt_id)
@@ -141,9 +161,12 @@ def _do(store: Store, place: Workspace, plan: Plan, journal: Journal, forget: Fo
         rewrite_table(store, noun, doom, receipt_id=plan.receipt_id)
     said, left = _forget_exports(store, place, plan)  # their cards are made from the rows that stay
     still = media_named(store, doom)[1]
-    delete_media(place, tuple(m for m in person.media if m not in still))
+    media = tuple(m for m in person.media if m not in still)
+    delete_media(place, media)
+    (place.tables / STATE).unlink(missing_ok=True)  # a check that was stopped lists files by name
     delete_traces(plan.traces)
     mark_runs(place.runs, plan.runs, receipt_id=plan.receipt_id, erased_at=plan.begun_at)
+    forget_media(media)
     open_tasks = _forget_tasks(journal, person.sent, plan.receipt_id, forget)
     came_in = sum(find_person(store, person.subject, media=place.media).rows.values())
     facts = _facts(plan, left, open_tasks)

@@ -62,6 +62,8 @@ def rewrite_table(store: Store, noun: type, doom: Doom, *, receipt_id: str) -> N
             _commit_erased(place.folder, receipt_id)
             shutil.rmtree(place.staging)
         shutil.rmtree(place.staging, ignore_errors=True)
+        if place.staging.parent.is_dir() and not any(place.staging.parent.iterdir()):
+            place.staging.parent.rmdir()
 
 
 def refuse_gaps(folder: Path) -> None:

@@ -17,6 +17,7 @@ from authface.cli import app
 from curation.config import DecoderConfig, FacesConfig, GatesConfig, IngestConfig
 from curation.ledger import commit, known_photos
 from curation.pipeline import Ingested, ingest
+from curation.remote import forget_media
 from data_manifests.erase import carry_out, plan_erasure
 from data_manifests.errors import ManifestError
 from data_manifests.media import Workspace
@@ -109,3 +110,11 @@ def test_a_mark_tells_nothing_without_the_key(erased: Path) -> None:
     assert all(t.erased_at <= datetime.now(UTC) for t in marks)
     assert len({t.mark for t in marks}) == len(marks)
     assert replace(marks[0], mark="") != marks[0]
+
+
+def test_uploaded_pictures_are_deleted_where_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "a.png").write_bytes(b"a")
+    (tmp_path / "crops" / "b.png").write_bytes(b"b")
+    forget_media(f"file://{tmp_path}/", ["crops/a.png", "crops/gone.png"])
+    assert [p.name for p in (tmp_path / "crops").iterdir()] == ["b.png"]
