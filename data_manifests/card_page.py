@@ -135,8 +135,8 @@ def _provenance(card: Card) -> Iterator[str]:
         yield ""
     if card.about.undescribed:
         yield (
-            f"{_count(card.about.undescribed, 'sample')} of this copy stand in no table any more:"
-            " they are not counted above."
+            f"In no table any more, and so not counted above:"
+            f" {_count(card.about.undescribed, 'sample')} of this copy."
         )
         yield ""
     if card.about.left_out:

@@ -23,7 +23,7 @@ from data_manifests.card import About, Card, describe
 from data_manifests.card_page import render
 from data_manifests.consent import PURPOSES
 from data_manifests.croissant import croissant
-from data_manifests.errors import ConfigError, ManifestError
+from data_manifests.errors import ConfigError, ManifestError, StorageError
 from data_manifests.export_datasets import (
     forget_datasets,
     ids_datasets,
@@ -247,7 +247,7 @@ def _rows_of(store: Store, version: int) -> list[Sample]:
     """The samples of a version; the newest ones where an erasure has taken the version away."""
     try:
         return store.read(Sample, version)
-    except ManifestError:
+    except (ManifestError, StorageError, OSError):  # its log may outlive its files
         return store.read(Sample)
 
 

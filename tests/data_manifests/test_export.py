@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from data_manifests import export_folder
 from data_manifests.consent import withdraw
@@ -417,6 +418,21 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, when: int) -> Callable[[], None
 
     monkeypatch.setattr(Path, "replace", replace_file)
     return lambda: monkeypatch.setattr(Path, "replace", original)
+
+
+def test_a_card_is_made_again_when_the_version_it_was_made_of_is_gone(gallery: Any) -> None:
+    done = made(gallery, "webdataset")
+    first, second, *_ = gallery.samples
+    gallery.store.remove(Sample, [first.sample_id, second.sample_id], why="no longer chosen")
+    table = gallery.place.tables / "samples"
+    standing = {Path(p).name for p in DeltaTable(table).file_uris()}
+    for path in table.glob("*.parquet"):
+        if path.name not in standing:
+            path.unlink()  # as an erasure's vacuum does
+    forget(done.row, frozenset({first.sample_id}), gallery.store, gallery.place.media)
+    card = (Path(done.row.path) / "README.md").read_text()
+    assert "6 aligned portraits" in card
+    assert "In no table any more, and so not counted above: 1 sample of this copy." in card
 
 
 def test_everybody_can_be_forgotten(gallery: Any) -> None:
