@@ -107,9 +107,8 @@ def _crop(chain: Chain) -> Iterator[str]:
     crop, sample = chain.crop, chain.sample
     if crop is not None:
         matrix = " ".join(f"{m:.5g}" for m in crop.matrix)
-        yield f"{crop.kind}, {crop.width} x {crop.height} px, matrix {matrix}"
-    elif sample is not None and sample.retouch_id:
-        yield f"cut from the retouched file, {sample.width} x {sample.height} px"
+        source = "retouched file" if sample is not None and sample.retouch_id else "original"
+        yield f"{crop.kind} from the {source}, {crop.width} x {crop.height} px, matrix {matrix}"
     else:
         yield "none" if sample is None else "the face was cut anew since: this crop is an older one"
 
@@ -199,9 +198,12 @@ def _sample(chain: Chain) -> Iterator[str]:
 def _person(chain: Chain) -> str:
     person = chain.sample.person if chain.sample else None
     if not person:
-        return "drawn for the photo alone, since nobody says who it shows"
-    subject = chain.photo is not None and chain.photo.subject_id == person
-    known = "subject" if subject else "identity group"
+        return "drawn for its shot and near duplicates, since nobody says who it shows"
+    known = "person"  # linked to that one by other photos
+    if chain.photo is not None and chain.photo.subject_id == person:
+        known = "subject"
+    elif chain.face is not None and chain.face.identity_group == person:
+        known = "identity group"
     return f"drawn for {known} {person}, with all {chain.person_samples} samples of it"
 
 

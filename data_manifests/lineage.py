@@ -13,9 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_manifests.assemble import BuildConfig, assemble
+import pyarrow as pa
+
+from data_manifests.assemble import BuildConfig, assemble_tables
 from data_manifests.consent import refusal
 from data_manifests.errors import InputError, ManifestError
+from data_manifests.join import Sources
 from data_manifests.media import Workspace
 from data_manifests.query import Pin, opened, sql_text
 from data_manifests.records import (
@@ -28,7 +31,7 @@ from data_manifests.records import (
     Retouch,
     Sample,
 )
-from data_manifests.schema import key_of, records_from_table
+from data_manifests.schema import key_of, records_from_table, table_from_records
 from data_manifests.store import TABLES, Store, file_sha256
 
 __all__ = ["Answer", "Chain", "File", "Use", "explain"]
@@ -154,6 +157,7 @@ def _meant(tables: _Tables, name: str, media: Path) -> tuple[str, str | None]:
         f"SELECT photo_id, sample_id FROM samples WHERE crop_path = {crop}"
         f" UNION SELECT photo_id, NULL FROM photos WHERE path IN ({start}, {file})"
         f" OR list_has_any(copies, [{start}, {file}]) OR proxy_path = {crop} OR thumb_path = {crop}"
+        f" UNION SELECT photo_id, NULL FROM retouches WHERE path = {file} OR crop.path = {crop}"
         " UNION SELECT photo_id, NULL FROM faces"
         f" WHERE list_contains(list_transform(crops, lambda c: c.path), {crop})"
     )
@@ -193,6 +197,7 @@ def _chain(tables: _Tables, photo_id: str, sample: Sample | None) -> Chain:
     of_photo = f"photo_id = {sql_text(photo_id)}"
     photo = tables.row(Photo, photo_id)
     face = _face(tables.rows(Face, of_photo), sample)
+    retouches = tables.rows(Retouch, of_photo)
     owner = sample.consent_id if sample else photo.consent_id if photo else None
     person = sample.person if sample else None
     alike = f"SELECT count(*) FROM samples WHERE person = {sql_text(person or '')}"
@@ -201,8 +206,8 @@ def _chain(tables: _Tables, photo_id: str, sample: Sample | None) -> Chain:
         photo=photo,
         face=face,
         sample=sample,
-        crop=_crop(face, sample),
-        retouches=tuple(tables.rows(Retouch, of_photo)),
+        crop=_crop(face, retouches, sample),
+        retouches=tuple(retouches),
         answers=tuple(_answers(tables.rows(Annotation, of_photo), sample)),
         consensus=tables.row(Consensus, photo_id),
         consent=tables.row(Consent, owner),
@@ -216,13 +221,12 @@ def _face(faces: Iterable[Face], sample: Sample | None) -> Face | None:
     return next(chosen, None)
 
 
-def _crop(face: Face | None, sample: Sample | None) -> Crop | None:
-    """The crop that the sample is, if the face knows it; one from a retouched file it does not."""
-    if face is None:
-        return None
+def _crop(face: Face | None, retouches: Iterable[Retouch], sample: Sample | None) -> Crop | None:
+    """The crop that the sample is, of the face or of a retouched file; none if it was cut anew."""
+    crops = [*(face.crops if face else ()), *(r.crop for r in retouches if r.crop)]
     if sample is None:
-        return next((c for c in face.crops if c.kind == "aligned"), None)
-    return next((c for c in face.crops if c.sha256 == sample.crop_sha256), None)
+        return next((c for c in crops if c.kind == "aligned"), None)
+    return next((c for c in crops if c.sha256 == sample.crop_sha256), None)
 
 
 def _answers(found: Iterable[Annotation], sample: Sample | None) -> Iterator[Answer]:
@@ -247,15 +251,19 @@ def _left_out(chain: Chain, config: BuildConfig, now: datetime) -> str | None:
     """Why a build makes no sample of the photo; none if the next one would."""
     if chain.photo is None:
         return "the photo is in no table any more"
-    built = assemble(
-        [chain.photo],
-        [chain.face] if chain.face else [],
-        [chain.consensus] if chain.consensus else [],
-        [chain.consent] if chain.consent else [],
-        config=config,
-        now=now,
+    sources = Sources(
+        photos=_rows(Photo, chain.photo),
+        faces=_rows(Face, chain.face),
+        consensus=_rows(Consensus, chain.consensus),
+        annotations=_rows(Annotation, *(a.annotation for a in chain.answers)),
+        retouches=_rows(Retouch, *chain.retouches),
+        consents=[chain.consent] if chain.consent else [],
     )
-    return next(iter(built.left_out), None)
+    return assemble_tables(sources, config, now).reasons.get(chain.photo_id)
+
+
+def _rows(noun: type[Record], *rows: Record | None) -> pa.Table:
+    return table_from_records(noun, [row for row in rows if row is not None])
 
 
 def _files(chain: Chain, media: Path) -> Iterator[File]:

@@ -25,6 +25,7 @@ from data_manifests.records import (
     Crop,
     Face,
     Photo,
+    Retouch,
     Sample,
     Verdict,
 )
@@ -191,6 +192,34 @@ def test_an_answer_that_changed_since_the_build_is_marked(place: Workspace) -> N
     (answer,) = (a for a in store.read(Annotation) if a.annotation_id == "answer-a")
     store.upsert(Annotation, [replace(answer, updated_at=NOW + timedelta(hours=1))], why="test")
     assert chain(place, sample.sample_id).answers[0].changed_since
+
+
+def test_an_approved_retouch_is_the_source_of_the_crop(place: Workspace) -> None:
+    store = Store(place.tables)
+    photo = photo_named(place, "a")
+    file = place.root / "a-retouched.jpg"
+    file.write_bytes(b"retouched")
+    relative, sha256 = write_media(place.media, "crops", b"crop of the retouch", ".png")
+    (face,) = (f for f in store.read(Face) if f.photo_id == photo.photo_id)
+    retouch = Retouch(
+        retouch_id=hashlib.sha256(b"retouched").hexdigest(),
+        photo_id=photo.photo_id,
+        path=str(file),
+        match_method="name",
+        match_score=1.0,
+        state="approved",
+        crop=replace(face.crops[0], path=relative, sha256=sha256),
+    )
+    store.upsert(Retouch, [retouch], why="test")
+    build(store, CONFIG, NOW)
+    found = chain(place, photo.photo_id)
+    assert found.sample is not None
+    assert found.sample.retouch_id == retouch.retouch_id
+    assert found.crop == retouch.crop
+    states = {f.what: f.state for f in found.files}
+    assert states == {"original": "present", "retouch": "present", "crop": "present"}
+    assert chain(place, relative).sample == found.sample
+    assert chain(place, str(file)).sample == found.sample
 
 
 def test_runs_are_listed_that_are_pinned_to_a_version_that_holds_it(place: Workspace) -> None:
