@@ -25,6 +25,7 @@ from data_manifests.import_shapes import (
 __all__ = ["read_coco"]
 
 M = TypeVar("M", bound=Outside)
+Read = tuple[str, M, Any]  # place in the file, what we understand of it, and all that it says
 
 
 class CocoImage(Outside):
@@ -55,59 +56,56 @@ def read_coco(folder: Folder, file: str) -> Iterator[Found | Aside]:
     notes, worse = _entries(CocoAnnotation, whole.get("annotations", []), f"{file}: annotations")
     yield from (*bad, *worse)
     names = _categories(whole.get("categories", []))
-    by_image: dict[int | str, list[CocoAnnotation]] = defaultdict(list)
-    known = {image.id for _, image in images}
-    for where, note in notes:
+    by_image: dict[int | str, list[Read[CocoAnnotation]]] = defaultdict(list)
+    known = {image.id for _, image, _ in images}
+    for where, note, said in notes:
         if note.image_id in known:
-            by_image[note.image_id].append(note)
+            by_image[note.image_id].append((where, note, said))
         else:
             yield Aside(where, "no_such_image")
     used = {file}
-    for where, image in images:
+    for where, image, said in images:
         wrong = folder.why_not(image.file_name)
         if wrong or image.file_name in used:
             yield Aside(where, wrong or "named_twice")
             continue
         used.add(image.file_name)
-        answer = _coco_answer(image, by_image[image.id], names)
+        answer = _coco_answer(said, by_image[image.id], names)
         size = (image.width, image.height) if image.width and image.height else None
         yield Found(image.file_name, (answer,), size)
     yield from unnamed(folder, used)
 
 
 def _coco_answer(
-    image: CocoImage, notes: Sequence[CocoAnnotation], names: Mapping[int | str, str]
+    image: Any, notes: Sequence[Read[CocoAnnotation]], names: Mapping[int | str, str]
 ) -> Answer:
-    ordered = sorted(notes, key=lambda n: (str(type(n.id)), n.id))
-    words = [clean(n.caption)[:LONGEST_TEXT] for n in ordered if n.caption and clean(n.caption)]
+    ordered = sorted(notes, key=lambda n: (str(type(n[1].id)), n[1].id))
+    words = [words for _, n, _ in ordered if n.caption and (words := clean(n.caption))]
     marks = []
-    for note in ordered:
+    for _, note, _ in ordered:
         if note.bbox is not None:
             left, top, wide, high = note.bbox
             label = names.get(note.category_id if note.category_id is not None else "", "box")
             marks.append(Mark(label, left, top, left + wide, top + high))
-    raw = {
-        "image": image.model_dump(mode="json"),
-        "annotations": [n.model_dump(mode="json") for n in ordered],
-    }
+    raw = {"image": image, "annotations": [said for _, _, said in ordered]}
     return Answer(
         raw=json.dumps(raw, sort_keys=True, ensure_ascii=False),
-        caption=words[0] if words else None,
+        caption=words[0][:LONGEST_TEXT] if words else None,
         marks=tuple(marks),
     )
 
 
-def _entries(model: type[M], values: Any, where: str) -> tuple[list[tuple[str, M]], list[Aside]]:
+def _entries(model: type[M], values: Any, where: str) -> tuple[list[Read[M]], list[Aside]]:
     if not isinstance(values, list):
         raise InputError(f"{where} is no list.", "See `--help` for the formats.")
-    good: list[tuple[str, M]] = []
+    good: list[Read[M]] = []
     bad: list[Aside] = []
     for number, value in enumerate(values):
         read = parsed(model, value)
         if isinstance(read, str):
             bad.append(Aside(f"{where}[{number}]", read))
         else:
-            good.append((f"{where}[{number}]", read))
+            good.append((f"{where}[{number}]", read, value))
     return good, bad
 
 

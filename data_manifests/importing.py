@@ -30,6 +30,7 @@ __all__ = ["FORMATS", "Outcome", "Rules", "Source", "entries", "import_entries",
 
 FORMATS = ("authface-hq", "captions", "coco", "label-studio")
 BATCH = 100  # entries in one commit
+LONGEST_NAME = 80
 
 Settle = Callable[[str, Sequence[Annotation]], Consensus]
 
@@ -111,6 +112,7 @@ def import_entries(
     Without `media` nothing is written. Raises ConsentError before anything is read if the consent
     is not there or does not hold.
     """
+    _check_name(origin.name)
     _require_consent(store, origin, now)
     erased = erased_in(store)
     known = _known(store)
@@ -129,6 +131,14 @@ def import_entries(
                 _keep_crop(media, one)
             read.append((entry.name, replace(one, crop=b"")))  # a batch holds no pixels
         yield from _commit(store, read, origin, rules.settle, write=media is not None)
+
+
+def _check_name(name: str) -> None:
+    if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+        raise InputError(
+            f"{name!r} can't be the name of an import.",
+            f"Give it one of 1 to {LONGEST_NAME} printable characters with --name.",
+        )
 
 
 def _require_consent(store: Store, origin: Origin, now: datetime) -> None:

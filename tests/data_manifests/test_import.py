@@ -348,7 +348,7 @@ def coco(folder: Path, **changes: Any) -> Path:
             {"id": 2, "file_name": "two.jpg", "width": 640, "height": 480},
         ],
         "annotations": [
-            {"id": 2, "image_id": 1, "category_id": 7, "bbox": [10, 20, 100, 200]},
+            {"id": 2, "image_id": 1, "category_id": 7, "bbox": [10, 20, 100, 200], "area": 3},
             {"id": 1, "image_id": 1, "category_id": 8, "bbox": [0, 0, 640, 640.4]},
             {"id": 3, "image_id": 1, "caption": "first sentence"},
             {"id": 4, "image_id": 1, "caption": "second sentence"},
@@ -371,6 +371,7 @@ def test_coco_boxes_and_captions(place: Workspace, tmp_path: Path) -> None:
         ("face", 100),
     ]
     assert one.decision is None
+    assert [n.get("area") for n in json.loads(one.raw)["annotations"]] == [None, 3, None, None]
     face = next(f for f in store.read(Face) if f.photo_id == one.photo_id)
     assert (face.box.left, face.box.bottom, face.landmark_source) == (10, 220, "none")
     assert build(store, BuildConfig(), NOW).left_out == {"no_aligned_crop": 1, "not_reviewed": 1}
@@ -596,6 +597,12 @@ def test_hostile_pictures_and_names(place: Workspace, tmp_path: Path) -> None:
     assert told["\\udcff.png"] == "name_is_no_utf8"
     assert told["sub/real.png"] == "no_caption"
     assert len(Store(place.tables).read(Photo)) == 2
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 81])
+def test_a_name_that_would_not_do_is_refused(place: Workspace, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="printable"):
+        taken(place, open_source("authface-hq", hq(tmp_path / "hq")), name=name)
 
 
 def test_consent_comes_first(place: Workspace, tmp_path: Path) -> None:
