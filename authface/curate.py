@@ -84,6 +84,7 @@ def ingest(
     from curation.ledger import known_photos
     from curation.scale import found_in
     from data_manifests.store import Store
+    from data_manifests.sweep import writing_media
 
     place, settings = open_workspace(workspace)
     told = {
@@ -93,9 +94,7 @@ def ingest(
         "subject_id": subject,
     }
     config = settings.ingest.model_copy(update={k: v for k, v in told.items() if v is not None})
-    if workers is not None:
-        decoder = config.decoder.model_copy(update={"processes": workers})
-        config = config.model_copy(update={"decoder": decoder})
+    config = _with_workers(config, workers)
     found = list(found_in(sources, shard=shard))
     if not found:
         console.note(f"no photo in {', '.join(sources)}")
@@ -108,7 +107,8 @@ def ingest(
         _foretell(found, known, config, as_json=as_json)
         return
     stream = _stream(found, place, config, known, engine=engine, rehash=rehash)
-    tally = _run(store, stream, total=len(found), as_json=as_json)
+    with writing_media(place.media):
+        tally = _run(store, stream, total=len(found), as_json=as_json)
     found.clear()  # settling needs the room: 100,000 paths take a tenth of a gigabyte
     if shard is None:
         unchanged = list(known.values()) if not tally.changed else None
@@ -117,6 +117,13 @@ def ingest(
         console.say("  when all parts are done: authface photos settle")
     if tally.status["unreadable"]:
         raise typer.Exit(console.PARTIAL)
+
+
+def _with_workers(config: IngestConfig, workers: int | None) -> IngestConfig:
+    if workers is None:
+        return config
+    decoder = config.decoder.model_copy(update={"processes": workers})
+    return config.model_copy(update={"decoder": decoder})
 
 
 def _stream(

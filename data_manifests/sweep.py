@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 from data_manifests.log import commits, log_folder
 
-__all__ = ["PART", "leftovers", "sweep_table"]
+__all__ = ["PART", "leftovers", "sweep_table", "writing_media"]
 
 log = logging.getLogger(__name__)
 
+WRITING = ".writing-"
 PART = ".part-"  # files not yet under their final name begin with this
 
 
@@ -31,3 +35,38 @@ def sweep_table(table: Path) -> int:
         log.info("taking away %s, which a stopped writer left", path)
         path.unlink(missing_ok=True)
     return len(found)
+
+
+@contextlib.contextmanager
+def writing_media(media: Path) -> Iterator[None]:
+    """Marks that this process writes media; first takes away what a killed one left half written.
+
+    A mark names machine and process, so a live writer's half-written files are never touched.
+    """
+    media.mkdir(parents=True, exist_ok=True)
+    marks = list(media.glob(WRITING + "*"))
+    dead = [m for m in marks if _is_dead(m.name.removeprefix(WRITING))]
+    if dead and len(dead) == len(marks):
+        for path in list(media.rglob(PART + "*")):
+            path.unlink(missing_ok=True)
+        for mark in dead:
+            mark.unlink(missing_ok=True)
+    mark = media / f"{WRITING}{platform.node()}-{os.getpid()}"
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _is_dead(named: str) -> bool:
+    node, _, number = named.rpartition("-")
+    if node != platform.node() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from data_manifests.log import commits
 from data_manifests.records import ConsentEntry, Photo, Verdict
 from data_manifests.schema import table_from_records
 from data_manifests.store import Store
-from data_manifests.sweep import leftovers
+from data_manifests.sweep import leftovers, writing_media
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -178,3 +179,22 @@ def test_a_kill_leaves_whole_commits_and_a_table_that_goes_on(store: Store, afte
     store.upsert(Photo, [photo(7)], why="goes on")
     assert store.unsealed(Photo) == []
     assert not list(leftovers(store.folder / "photos"))
+
+
+def test_half_written_media_of_a_killed_writer_go_and_those_of_a_live_one_stay(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as dead:
+        dead.wait()
+    (tmp_path / "crops").mkdir()
+    half, mark = tmp_path / "crops" / ".part-x", f".writing-{platform.node()}-"
+    half.touch()
+    (tmp_path / f"{mark}{os.getppid()}").touch()
+    (tmp_path / f"{mark}{dead.pid}").touch()
+    with writing_media(tmp_path):
+        assert half.exists()
+    (tmp_path / f"{mark}{os.getppid()}").unlink()
+    with writing_media(tmp_path):
+        assert not half.exists()
+        assert [p.name for p in tmp_path.glob(".writing-*")] == [f"{mark}{os.getpid()}"]
+    assert not list(tmp_path.glob(".writing-*"))
