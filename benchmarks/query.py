@@ -114,7 +114,7 @@ def main() -> None:
         tenth = rows // 10
         changed = table.slice(0, tenth)
         place = changed.schema.get_field_index("rating")
-        rating = pc.subtract(6, changed["rating"])
+        rating = pc.add(changed["rating"], 1)
         changed = changed.set_column(place, changed.schema.field(place), rating)
         both = pa.concat_tables([changed, table.slice(tenth)])
         del table, changed
