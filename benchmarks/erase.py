@@ -278,9 +278,10 @@ def _subject(person: int) -> str:
     return f"subj-{digest('subject', person)[:12]}"
 
 
-def state_of(bench: Bench) -> str:
-    """A hash of all that an erasure leaves, without what is drawn or timed anew each time."""
-    told = [_table_state(bench, noun) for noun in TABLES if bench.store.version(noun) is not None]
+def state_of(bench: Bench) -> list[str]:
+    """All that an erasure leaves, in short, without what is drawn or timed anew each time."""
+    standing = [noun for noun in TABLES if bench.store.version(noun) is not None]
+    told = [f"{TABLES[noun]} {_table_state(bench, noun)}" for noun in standing]
     for path in sorted(p for p in bench.place.root.rglob("*") if p.is_file()):
         relative = str(path.relative_to(bench.place.root))
         if not relative.startswith(("tables", "receipts", ".")):
@@ -289,7 +290,7 @@ def state_of(bench: Bench) -> str:
     told += sorted(p.name for p in bench.outside.rglob("*"))
     facts = [json.loads(p.read_text()) for p in (bench.place.root / "receipts").glob("*.json")]
     told += [str({k: f.get(k) for k in FIGURES}) for f in facts]
-    return digest(*told)
+    return told
 
 
 def _table_state(bench: Bench, noun: type[Any]) -> str:
@@ -377,11 +378,13 @@ def _kills(folder: Path, count: int) -> None:
         begun += (bench.place.root / ".erasing.json").exists()
         if not list(finish(bench.store, bench.place, lambda owed: ())) and _held(bench, subject):
             erase(bench, subject)
-        same, found = state_of(bench) == whole, traces(bench, wanted)[1]
+        state, found = state_of(bench), traces(bench, wanted)[1]
+        same = state == whole
         faults = list(verify_ledger(bench.store))
         wrong += bool(found or faults or not same)
         if found or faults or not same:
-            print(f"ended otherwise: {found[:3]} {faults[:3]} same state: {same}")
+            differ = sorted(set(state) ^ set(whole))
+            print(f"ended otherwise: {found[:3]} {faults[:3]} {differ[:4]}")
     print(f"{count} kills, {begun} in the middle of the work, {wrong} ended otherwise")
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 
 from data_manifests import seals
-from data_manifests.delta import NO_HOOKS, seal
+from data_manifests.delta import NO_HOOKS, seal, seal_last
 from data_manifests.errors import ManifestError
 from data_manifests.log import commits, last_version, log_file, log_folder
 from data_manifests.media import write_atomic
@@ -188,9 +188,10 @@ def _after_rewrite(folder: Path) -> None:
 
 
 def _commit_erased(folder: Path, receipt_id: str) -> None:
-    if any(receipt_id in str(c.info.get("authface_why", "")) for c in commits(folder)):
-        return
     table = DeltaTable(folder)
+    if any(receipt_id in str(c.info.get("authface_why", "")) for c in commits(folder)):
+        seal_last(table)
+        return
     why = CommitProperties(custom_metadata={"authface_why": _WHY.format(receipt_id)})
     table.create_write_transaction(
         [],

@@ -42,6 +42,7 @@ EMPTIED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 # A chain that must not change, and marks that name nobody.
 _UNTOUCHED = ("consent_ledger", "tombstones")
 GONE = "erased"  # stands for a name inside a longer text
+_ID_LENGTH = 64
 _ID = re.compile("[0-9a-f]{64}")
 _TOKEN = re.compile(r"\w(?:[\w:.@-]*\w)?")  # one id, without the stop or comma after it
 
@@ -70,9 +71,14 @@ class Doom:
 
     def hits(self, text: str) -> bool:
         """Whether a cell of somebody else's row names one of the person's photos."""
-        if any(m in self.of("photo") for m in _ID.findall(text)):
+        photos = self.of("photo")
+        if len(text) <= _ID_LENGTH:
+            if text in photos:
+                return True
+        elif any(m in photos for m in _ID.findall(text)):
             return True
-        return any(True for _ in self._names_in(text))
+        # Every name has a suffix, and most cells have no stop.
+        return "." in text and any(True for _ in self._names_in(text))
 
     def cell(self, text: str) -> str | None:
         """The cell with the person's photos taken out; none if it held nothing else."""
@@ -86,7 +92,8 @@ class Doom:
     def _names_in(self, text: str) -> Iterator[str]:
         if self.names:
             yield from self.names.intersection(_words(text))
-            yield from (n for n in self.names if " " in n and n in text)
+            if " " in text:
+                yield from (n for n in self.names if " " in n and n in text)
 
     def _short(self) -> tuple[frozenset[str], tuple[str, ...]]:
         """Ids of any length: those that are one word, and the odd ones, the longest first."""
