@@ -13,6 +13,7 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 
+EXAMPLES = 3  # faults printed for each rule
 SHOWN = 20  # rows of a table that are printed
 
 TableName = Annotated[
@@ -96,16 +97,13 @@ def check(workspace: WorkspaceOption = None) -> None:
     now = datetime.now(UTC)
     tables = read_tables(Store(place.tables), place.media, now, settings.manifest)
     faults = check_tables(tables)
-    rows = [
-        (
-            rule,
-            looked_at(tables, rule),
-            len(found),
-            "; ".join(f"{f.row[:40]} {f.wrong}" for f in found[:3]),
-        )
-        for rule, found in faults.items()
-    ]
-    console.table("Checks", ("rule", "looked at", "faults", "first"), rows)
+    rows = [(rule, looked_at(tables, rule), len(found)) for rule, found in faults.items()]
+    console.table("Checks", ("rule", "looked at", "faults"), rows)
+    for rule, found in faults.items():
+        for fault in found[:EXAMPLES]:
+            console.say(f"  {rule}: {fault.row} {fault.wrong}")
+        if len(found) > EXAMPLES:
+            console.say(f"  {rule}: and {len(found) - EXAMPLES:,} more")
     if any(faults.values()):
         raise typer.Exit(console.PARTIAL)
     console.done("every rule holds")
@@ -142,7 +140,8 @@ def fsck(
     if known:
         console.say(f"  {known} of them were proved by the run before, which was cut off")
     if wrong:
-        console.table("Faults", ("file", "what is wrong"), wrong)
+        for path, fault in wrong:
+            console.say(f"  {path}: {fault}")
         console.note(f"{len(proofs)} files looked at, {len(wrong)} are wrong")
         raise typer.Exit(console.PARTIAL)
     console.done(f"{len(proofs) - spare} files, every byte is what was committed")

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_manifests.join import DEFAULT_CAPTION
 from data_manifests.records import Consent, Sample
 
 __all__ = ["Facts", "gaps"]
 
 MUCH = 0.8  # share from which one value counts as a skew
 MOST = 0.5  # share from which one photographer counts as most
-DEFAULT_CAPTION = "portrait photograph of a face"  # what a build writes where there are no words
 SPLITS = ("train", "validation", "test")
 
 Row = Mapping[str, Any]

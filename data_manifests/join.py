@@ -26,7 +26,7 @@ from data_manifests.splits import groups, place_of
 if TYPE_CHECKING:
     from data_manifests.assemble import BuildConfig
 
-__all__ = ["COLUMNS", "Joined", "Sources", "join"]
+__all__ = ["COLUMNS", "DEFAULT_CAPTION", "Joined", "Sources", "join"]
 
 # What the join reads of each table; the rest of a photo's row is never loaded.
 COLUMNS: dict[str, list[str]] = {
@@ -66,7 +66,7 @@ COLUMNS: dict[str, list[str]] = {
     "retouches": ["photo_id", "retouch_id", "state", "round", "crop"],
 }
 ANSWERS = {"retouch": "waits_for_retouch", "reject": "rejected"}
-NO_WORDS = "portrait photograph of a face"
+DEFAULT_CAPTION = "portrait photograph of a face"  # where nobody said anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ def _captions(answers: pa.Table) -> list[str]:
     return [
         said
         or ", ".join(t.split("/", 1)[-1].replace("_", " ") for g in both for t in g or ())
-        or NO_WORDS
+        or DEFAULT_CAPTION
         for said, both in zip(answers.column("caption").to_pylist(), tags, strict=True)
     ]
 

@@ -77,6 +77,8 @@ KEEP_LOG = {
     "delta.logRetentionDuration": "interval 36500 days",
     SCHEMA_PROPERTY: str(SCHEMA_VERSION),
 }
+# What Arrow and delta-rs say of a Parquet file that is not whole.
+DAMAGED = ("Parquet", "parquet", "end of stream", "flatbuffers", "Thrift", "thrift", "decompress")
 MERGE_UP_TO = 0.25  # share of rows; beyond it the table is written anew
 TRIES = 40  # commits of writers on other machines that may come first
 
@@ -212,13 +214,8 @@ class Store:
                 + (f" at version {version}." if version is not None else "."),
                 "See `authface manifest versions` for what there is.",
             )
-        try:
+        with _storage_errors(self.folder / TABLES[noun]):
             return rows_of(opened).sort_by(key_of(noun))
-        except OSError as error:
-            raise ManifestError(
-                f"The table {self.folder / TABLES[noun]} can't be read: {error}.",
-                "Run `authface manifest fsck`, which names the damaged file.",
-            ) from error
 
     def version(self, noun: type) -> int | None:
         """The newest version of a noun's table, none if there is no table."""
@@ -336,13 +333,13 @@ class Store:
 
 @contextlib.contextmanager
 def _storage_errors(folder: Path) -> Iterator[None]:
-    """Turn what a full or read-only disk raises into one clear error.
+    """Turn what a full, read-only or damaged disk raises into one clear error.
 
     Nothing was committed then.
     """
     try:
         yield
-    except (OSError, DeltaError) as error:
+    except (pa.ArrowException, DeltaError, OSError) as error:
         text = str(error)
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text:
             raise StorageError(
@@ -352,5 +349,10 @@ def _storage_errors(folder: Path) -> Iterator[None]:
         if isinstance(error, PermissionError) or "Permission denied" in text or "Read-only" in text:
             raise StorageError(
                 f"{folder} can't be written: {text}.", "Check its permissions and run it again."
+            ) from error
+        if isinstance(error, pa.ArrowException) or any(w in text for w in DAMAGED):
+            raise ManifestError(
+                f"{folder} can't be read: {text.splitlines()[0]}.",
+                "Run `authface manifest fsck`, which names the damaged file.",
             ) from error
         raise
