@@ -163,6 +163,7 @@ def _lines(plan: Plan) -> list[tuple[int, str]]:
     more = [
         (len(person.media), f"files under media/{kept}"),
         (len(traces.restored), "restored photos and their sidecars in the workspace"),
+        (len(traces.returned), "retouched files that came back into the workspace"),
         (len(traces.pages), "HTML pages that show or name the person, to be made anew"),
         (len(traces.caches), "cached files"),
         (len(traces.parts), "half-written files"),
@@ -221,6 +222,8 @@ def _say_originals(plan: Plan) -> None:
     originals = plan.person.originals
     if originals:
         _say_paths("original files are not touched: deleting them is their owner's part", originals)
+    outside = plan.person.of("returned") - {str(p) for p in plan.traces.returned}
+    _say_paths("retouched files lie outside the workspace and are not touched", tuple(outside))
 
 
 def _say_paths(what: str, paths: tuple[object, ...]) -> None:

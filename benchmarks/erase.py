@@ -1,8 +1,7 @@
 """Erase 5 of 40 people and look at every byte: `python benchmarks/erase.py [--kills 30]`.
 
-Makes a workspace of small but real JPEGs with several versions of each table, samples, an export
-and runs; erases; then searches every file, raw and decoded, for ids, hashes, paths and captions.
-With --kills, an erasure in a process of its own is killed at random moments and ended by another.
+Makes a workspace of small real JPEGs, several versions of each table, an export and runs; erases;
+then searches every file, raw and decoded, for ids, hashes, paths and captions. With --kills, an erasure in a process of its own is killed at random moments and ended by another.
 """
 
 from __future__ import annotations
@@ -379,10 +378,9 @@ def _kills(folder: Path, count: int) -> None:
         if not list(finish(bench.store, bench.place, lambda owed: ())) and _held(bench, subject):
             erase(bench, subject)
         state, found = state_of(bench), traces(bench, wanted)[1]
-        same = state == whole
         faults = list(verify_ledger(bench.store))
-        wrong += bool(found or faults or not same)
-        if found or faults or not same:
+        wrong += bool(found or faults or state != whole)
+        if found or faults or state != whole:
             differ = sorted(set(state) ^ set(whole))
             print(f"ended otherwise: {found[:3]} {faults[:3]} {differ[:4]}")
     print(f"{count} kills, {begun} in the middle of the work, {wrong} ended otherwise")

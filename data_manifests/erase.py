@@ -242,6 +242,7 @@ def _facts(plan: Plan, left: Mapping[str, str], open_tasks: int) -> dict[str, An
         "media_files": len(person.media),
         "media_files_shared_and_kept": person.shared_media,
         "restored_files": len(traces.restored),
+        "retouched_files": len(traces.returned),
         "pages": len(traces.pages),
         "caches": len(traces.caches),
         "half_written_files": len(traces.parts),

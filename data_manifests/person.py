@@ -213,6 +213,7 @@ def _with_everything(history: _History, person: Person, media: Path) -> Person:
     values = dict(person.values)
     counts, copies = Counter[str](), Counter[str]()
     sent: set[tuple[str, int, int]] = set()
+    returned: set[str] = set()
     doom = doom_of(person)
     for name in history.tables:
         live = history.live(name)
@@ -227,8 +228,11 @@ def _with_everything(history: _History, person: Person, media: Path) -> Person:
                 found.update(k for k, photo_id in pairs if photo_id in person.of("photo"))
             if name == "tasks":
                 sent.update(_sent(rows))
+            if name == "retouches":
+                returned.update(rows.column("path").to_pylist())
         if kind:
             values[kind] = values.get(kind, frozenset()) | frozenset(found)
+    values["returned"] = frozenset(returned)
     mine, theirs = media_named(history.store, doom)
     there = {m for m in mine if (media / m).is_file()}
     return replace(

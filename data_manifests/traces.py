@@ -37,6 +37,7 @@ class Traces:
     """Files outside tables and media/ that hold the person."""
 
     restored: tuple[Path, ...] = ()  # restored photos and their sidecars
+    returned: tuple[Path, ...] = ()  # retouched files that came back into the workspace
     pages: tuple[Path, ...] = ()  # HTML pages, which can be made anew
     caches: tuple[Path, ...] = ()  # named by one of the person's hashes
     parts: tuple[Path, ...] = ()  # left half written by a killed process
@@ -46,7 +47,7 @@ class Traces:
     @property
     def doomed(self) -> tuple[Path, ...]:
         """What is to be deleted."""
-        return (*self.restored, *self.pages, *self.caches, *self.parts)
+        return (*self.restored, *self.returned, *self.pages, *self.caches, *self.parts)
 
 
 def find_traces(place: Workspace, person: Person, *, exports: tuple[Path, ...] = ()) -> Traces:
@@ -57,7 +58,8 @@ def find_traces(place: Workspace, person: Person, *, exports: tuple[Path, ...] =
         kind = _kind(path, wanted)
         if kind == "restored":
             picture = path.with_name(path.name.removesuffix(_SIDECAR))
-            found[kind].update({path, picture} if picture.is_file() else {path})
+            ours = picture.is_file() and str(picture) not in wanted.originals
+            found[kind].update({path, picture} if ours else {path})
         elif kind:
             found[kind].add(path)
     return Traces(**{n: tuple(sorted(paths)) for n, paths in found.items()})
@@ -90,6 +92,7 @@ class _Wanted:
         long = {*person.originals, *person.of("face"), *person.names}
         self.texts = tuple(t.encode() for t in sorted(long) if len(t) > 4)
         self.originals = frozenset(person.originals)
+        self.returned = person.of("returned")
 
     def names(self, text: str) -> bool:
         """Whether a file's name holds one of the hashes."""
@@ -105,14 +108,19 @@ class _Wanted:
 def _kind(path: Path, wanted: _Wanted) -> str:
     if path.name.startswith(PART):
         return "parts" if time.time() - path.stat().st_mtime > QUIET_S else "busy"
-    if path.name in _OURS:
-        return ""
+    if path.name in _OURS or str(path) in wanted.originals:
+        return ""  # an original is its owner's, wherever it lies
+    if str(path) in wanted.returned:
+        return "returned"
     if path.name.endswith(_SIDECAR):
         return "restored" if _made_from(path, wanted) else ""
-    if wanted.names(path.name):
-        return "caches"
-    if path.suffix.lower() in (*_PAGES, *_TEXTS) and wanted.inside(_bytes(path)):
-        return "pages" if path.suffix.lower() in _PAGES else "named"
+    return "caches" if wanted.names(path.name) else _kind_inside(path, wanted)
+
+
+def _kind_inside(path: Path, wanted: _Wanted) -> str:
+    suffix = path.suffix.lower()
+    if suffix in (*_PAGES, *_TEXTS) and wanted.inside(_bytes(path)):
+        return "pages" if suffix in _PAGES else "named"
     return ""
 
 

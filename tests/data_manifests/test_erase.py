@@ -40,6 +40,7 @@ from data_manifests.records import (
     Crop,
     Face,
     Photo,
+    Retouch,
     Sample,
     Task,
     Tombstone,
@@ -416,6 +417,31 @@ def test_media_of_others_pages_and_restored_photos_are_told_apart(house: House) 
     left = sorted(p.name for p in (house.place.root / "restored").iterdir())
     assert left == ["other.png", "other.png.authface.json"]
     assert not (house.place.root / "photos.html").exists()
+
+
+def test_returned_files_go_and_an_original_inside_the_workspace_stays(house: House) -> None:
+    photo = house.photos()[0]
+    original = house.place.root / "shoot" / f"{photo.photo_id}.jpg"
+    returned = house.place.root / "hot" / "mine.png"
+    for path in (original, returned):
+        path.parent.mkdir()
+        path.write_bytes(jpeg(path.name))
+    (original.parent / f"{original.name}.authface.json").write_text(photo.photo_id)
+    house.store.upsert(Photo, [replace(photo, path=str(original))], why="moved")
+    retouch = Retouch(
+        retouch_id=digest("retouch"),
+        photo_id=photo.photo_id,
+        path=str(returned),
+        match_method="name",
+        match_score=1.0,
+        state="approved",
+    )
+    house.store.upsert(Retouch, [retouch], why="came back")
+    outcome = erase_now(house)
+    assert outcome.plan.traces.returned == (returned,)
+    assert [p.name for p in original.parent.iterdir()] == [original.name]
+    assert not returned.exists()
+    assert house.store.read(Retouch) == []
 
 
 def test_files_of_other_making_are_named_and_left(house: House) -> None:
