@@ -1,7 +1,8 @@
 """Erase 5 of 40 people and look at every byte: `python benchmarks/erase.py [--kills 30]`.
 
 Makes a workspace of small real JPEGs, several versions of each table, an export and runs; erases;
-then searches every file, raw and decoded, for ids, hashes, paths and captions. With --kills, an erasure in a process of its own is killed at random moments and ended by another.
+then searches every file, raw and decoded, for ids, hashes, paths and captions. With --kills, an
+erasure in a process of its own is killed at random moments and ended by another.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from data_manifests.ledger import enter_erasure
 from data_manifests.media import Workspace
 from data_manifests.person import Person, doom_of, find_person, media_named
 from data_manifests.receipt import write_receipt
-from data_manifests.records import Export, Tombstone
+from data_manifests.records import ConsentEntry, Export, Tombstone
 from data_manifests.rewrite import refuse_gaps, rewrite_table
 from data_manifests.seen import SeenBy, held_by_version, mark_runs, runs_that_saw
 from data_manifests.store import TABLES, Store
@@ -157,7 +157,8 @@ def _do(
     key = open_key(store)
     _bury(store, plan, key)
     enter_erasure(store, person.of("consent"), receipt_id=plan.receipt_id)
-    for noun in TABLES:
+    # The ledger before its view, or a rerun would mend the view with the consent that is to go.
+    for noun in sorted(TABLES, key=lambda n: n is not ConsentEntry):
         rewrite_table(store, noun, doom, receipt_id=plan.receipt_id)
     said, left = _forget_exports(store, place, plan)  # their cards are made from the rows that stay
     still = media_named(store, doom)[1]

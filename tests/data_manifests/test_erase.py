@@ -593,3 +593,23 @@ def test_a_stop_before_any_step_is_ended_by_the_next_run(
     assert list(verify_ledger(house.store)) == []
     assert Journal(house.place.root).read(Plan) is None
     assert not (house.store.folder / rewrite.STAGING).exists()
+
+
+def test_a_rerun_does_not_mend_the_view_with_the_erased_consent(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = erase.rewrite_table
+
+    def stop(store: Store, noun: type, *arguments: Any, **named: Any) -> None:
+        real(store, noun, *arguments, **named)
+        if noun is Consent:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(erase, "rewrite_table", stop)
+    with pytest.raises(KeyboardInterrupt):
+        erase_now(house)
+    monkeypatch.setattr(erase, "rewrite_table", real)
+    before = house.store.version(Consent)
+    list(finish(house.store, house.place, gone))
+    assert house.store.version(Consent) == before
+    assert list(verify_ledger(house.store)) == []
