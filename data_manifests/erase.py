@@ -199,17 +199,21 @@ def _forget_exports(
     said: list[str] = []
     left: dict[str, str] = {}
     samples = plan.person.of("sample")
-    rows = {e.export_id: e for e in store.read(Export)}
-    for export in (rows[i] for i in plan.exports if i in rows):
-        if not Path(export.path).exists():
-            left[export.export_id] = f"{export.path} is not there"
-            continue
+    # Every export, not only those whose row names a version with the person: a killed --overwrite
+    # leaves a row that names another version than the folder holds, and hidden folders beside it.
+    for export in store.read(Export) if samples else ():
+        held = export.export_id in plan.exports
         try:
             from data_manifests.export import forget as forget_export
 
-            said.append(forget_export(export, samples, store, place.media))
+            answer = forget_export(export, samples, store, place.media)
         except (AuthFaceError, OSError) as error:
             left[export.export_id] = f"{export.path}: {error}"
+            continue
+        if held:
+            said.append(answer)
+        if held and not Path(export.path).exists():
+            left[export.export_id] = f"{export.path} is not there"
     return tuple(said), left
 
 

@@ -122,24 +122,17 @@ def read_head_version(table: Path) -> int | None:
 
 
 def reseal(table: Path) -> None:
-    """Make every seal true again after history was rewritten on purpose: an erasure.
+    """Make every seal's hashes of log files true again after history was rewritten on purpose.
 
-    From the oldest on, since each seal holds the hash of the one before. The caller holds the lock.
+    From the oldest on, since each seal holds the hash of the one before. Hashes of Parquet files
+    are left as they are: who rewrote a file has put its new hash there, and a file that was damaged
+    before must not be vouched for. The caller holds the lock.
     """
     for commit in list(commits(table)):
-        if FILES not in commit.info:
-            continue
-        fresh = {
-            name: file_sha256(table / name)
-            for name in json.loads(commit.info[FILES])
-            if (table / name).exists()
-        }
-        log = {
-            name: file_sha256(log_folder(table) / name)
-            for name in json.loads(commit.info.get(LOG, "{}"))
-        }
-        changes = {FILES: json.dumps(fresh)} | ({LOG: json.dumps(log)} if log else {})
-        _change_info(log_file(table, commit.version), changes)
+        if LOG in commit.info:
+            names = json.loads(commit.info[LOG])
+            log = {name: file_sha256(log_folder(table) / name) for name in names}
+            _change_info(log_file(table, commit.version), {LOG: json.dumps(log)})
     write_head(table)
 
 
