@@ -25,6 +25,7 @@ from curation.people import group_identities
 from curation.zeroshot import Vectors, unit
 from data_manifests.consent import refusal
 from data_manifests.errors import ConfigError
+from data_manifests.ledger import read_view
 from data_manifests.records import Consent, Crop, Face, Photo
 from data_manifests.store import Store
 
@@ -123,7 +124,9 @@ def identify(
     now = now or datetime.now(UTC)
     cleared = clear_groups(store, now)
     faces = sorted(store.read(Face), key=lambda f: f.face_id)
-    allowed, refused = allowed_faces(faces, store.read(Photo), store.read(Consent), now)
+    allowed, refused = allowed_faces(
+        faces, store.read(Photo), tuple(read_view(store).values()), now
+    )
     read = list(_read_all(allowed, media, embed or open_face_embedder()))
     kept = [face for face, _ in read]
     vectors_BD = np.stack([v for _, v in read]) if read else np.zeros((0, 1), np.float32)
@@ -151,7 +154,7 @@ def clear_groups(store: Store, now: datetime) -> int:
     Needs no model and asks no setting: to be called when a consent is withdrawn, too.
     """
     faces = store.read(Face)
-    allowed, _ = allowed_faces(faces, store.read(Photo), store.read(Consent), now)
+    allowed, _ = allowed_faces(faces, store.read(Photo), tuple(read_view(store).values()), now)
     covered = {f.face_id for f in allowed}
     gone = [
         replace(f, identity_group=None)

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from data_manifests.config import Section
 from data_manifests.join import COLUMNS, Sources, join
+from data_manifests.ledger import read_view
 from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Retouch, Sample
 from data_manifests.schema import arrow_schema, as_schema, records_from_table, table_from_records
 from data_manifests.splits import place_of
@@ -85,7 +86,7 @@ def build(store: Store, config: BuildConfig, now: datetime) -> Built:
         consensus=_columns(store, Consensus),
         annotations=_columns(store, Annotation),
         retouches=_columns(store, Retouch),
-        consents=store.read(Consent),
+        consents=tuple(read_view(store).values()),
     )
     made = assemble_tables(standing, config, now)
     if made.rows.num_rows or store.version(Sample) is not None:

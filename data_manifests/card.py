@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,13 @@ __all__ = ["About", "Card", "Gate", "describe"]
 
 SIZES = (512, 1024, 2048, 4096, 8192)
 DISTANCES = (64, 128, 256, 512, 1024)
-BASES = {"public": "public_domain", "own": "own_photos", "release": "release", "licen": "licence"}
+# The first that stands in the basis as words of its own; what else it says may name somebody.
+BASES = {
+    "release": r"(signed |model )?releases?",
+    "licence": r"licen[cs]ed?",
+    "public_domain": r"public[ _-]domain",
+    "own_photos": r"own[ _-](photo|picture|work)\w*",
+}
 
 Row = Mapping[str, Any]
 
@@ -171,8 +178,9 @@ def _rows(store: Store, noun: type, keys: Sequence[str], names: str) -> dict[str
 
 def _basis(consent: Consent | None) -> str:
     """Of a basis only words that say nothing about a person."""
-    words = (consent.basis if consent else "").lower()
-    return next((name for word, name in BASES.items() if word in words), "other")
+    said = (consent.basis if consent else "").lower()
+    found = (n for n, words in BASES.items() if re.search(rf"(?<!\w){words}(?!\w)", said))
+    return next(found, "other")
 
 
 def _buckets(values: Iterable[float], edges: Sequence[int]) -> Counter[str]:

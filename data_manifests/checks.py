@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from data_manifests.assemble import BuildConfig
 from data_manifests.consent import refusal
 from data_manifests.errors import ManifestError
-from data_manifests.ledger import verify_ledger
+from data_manifests.ledger import read_view, verify_ledger
 from data_manifests.records import LANDMARK_NAMES, Box, Consent, Face, Photo, Sample
 from data_manifests.schema import key_of
 from data_manifests.store import TABLES, Store, file_sha256
@@ -59,7 +59,7 @@ def read_tables(
         tuple(store.read(Photo)),
         tuple(store.read(Face)),
         tuple(store.read(Sample)),
-        tuple(store.read(Consent)),
+        tuple(read_view(store).values()),
         store,
         media,
         now,

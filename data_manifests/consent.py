@@ -70,7 +70,7 @@ def require(store: Store, samples: Iterable[Sample], purpose: str, now: datetime
 
     Called at each start and resume.
     """
-    ledger = {c.consent_id: c for c in store.read(Consent)}
+    ledger = read_view(store)
     refused = [
         (s, why) for s in samples if (why := refusal(ledger.get(s.consent_id), purpose, now))
     ]

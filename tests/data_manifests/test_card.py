@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from data_manifests.card import Card
+from data_manifests.card import Card, _basis
 from data_manifests.card_page import render
 from data_manifests.consent import grant
 from data_manifests.export import card_of
@@ -125,3 +125,21 @@ def test_answers_that_do_not_count_are_not_counted(gallery: Any) -> None:
 def test_a_workspace_without_tables_has_a_card(tmp_path: Any) -> None:
     text = render(card_of(Store(tmp_path), name="empty"))
     assert "There are no samples." in text
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("signed release for publication, cabinet 17", "release"),
+        ("unknown source, downloaded", "other"),
+        ("Public domain, NASA", "public_domain"),
+        ("own photos", "own_photos"),
+        ("licensed from an agency", "licence"),
+        ("released by nobody", "other"),
+    ],
+)
+def test_a_basis_is_told_by_whole_words(said: str, told: str) -> None:
+    consent = Consent(
+        consent_id="c", purposes=("training",), basis=said, valid_from=datetime.now(UTC)
+    )
+    assert _basis(consent) == told

@@ -17,7 +17,7 @@ from data_manifests.assemble import BuildConfig, assemble
 from data_manifests.consent import grant, refusal, require, withdraw
 from data_manifests.errors import ConsentError, InputError, ManifestError
 from data_manifests.ledger import fold, verify, verify_ledger
-from data_manifests.records import Box, Consensus, Consent, ConsentEntry, Crop, Face, Photo
+from data_manifests.records import Box, Consensus, Consent, ConsentEntry, Crop, Face, Photo, Sample
 from data_manifests.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -185,3 +185,38 @@ def _face(name: str) -> Face:
     )
     box = Box(left=0, top=0, right=8, bottom=8)
     return Face(face_id=f"{name}-0", photo_id=name, index=0, box=box, finder="test", crops=(crop,))
+
+
+def test_a_withdrawal_that_only_the_ledger_knows_of_counts_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a kill between the entry and the view: gates ask the ledger."""
+    consent = Consent(consent_id="k", purposes=("training",), basis="release", valid_from=NOW)
+    grant(store, consent)
+    upsert = Store.upsert
+
+    def killed(self: Store, noun: type, records: object, *, why: str) -> object:
+        if noun is Consent:
+            raise KeyboardInterrupt
+        return upsert(self, noun, records, why=why)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as stop:
+        stop.setattr(Store, "upsert", killed)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw(store, "k", NOW)
+    assert {c.consent_id: c.withdrawn_at for c in store.read(Consent)}["k"] is None
+    sample = Sample(
+        sample_id="s",
+        photo_id="p",
+        face_id="f",
+        crop_path="c",
+        crop_sha256="c",
+        width=1,
+        height=1,
+        native_width=1.0,
+        native_height=1.0,
+        split="train",
+        consent_id="k",
+    )
+    with pytest.raises(ConsentError, match="consent_withdrawn"):
+        require(store, [sample], "training", NOW)
