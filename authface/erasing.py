@@ -14,7 +14,7 @@ from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
     from annotation.config import AnnotateConfig
-    from data_manifests.erase import Outcome, Plan
+    from data_manifests.erase import Answers, Outcome, Plan
     from data_manifests.journal import Sent
     from data_manifests.media import Workspace
 
@@ -174,7 +174,11 @@ def _lines(plan: Plan) -> list[tuple[int, str]]:
     return [(len(person.of("photo")), "photos"), *rows, *((n, what) for n, what in more if n)]
 
 
-def _say_finished(done: Outcome | int) -> bool:
+def _say_finished(done: Outcome | Answers | int) -> bool:
+    from data_manifests.erase import Answers
+
+    if isinstance(done, Answers):
+        return _say_exports(done)
     if not isinstance(done, int):
         return _say_outcome(done)
     if done:
@@ -184,6 +188,18 @@ def _say_finished(done: Outcome | int) -> bool:
     return not done
 
 
+def _say_exports(answers: Answers) -> bool:
+    for line in answers.said:
+        console.say(f"  {line}")
+    for why in (*answers.failed.values(), *answers.missing.values()):
+        console.note(f"an export was not done: {why}")
+    if answers.failed:
+        console.note("mend or delete those exports and run `authface erase --yes` again")
+    else:
+        console.done("every export that was left is done now")
+    return not (answers.failed or answers.missing)
+
+
 def _say_outcome(outcome: Outcome) -> bool:
     plan = outcome.plan
     console.table("Erased", ("count", "what"), _lines(plan))
@@ -191,6 +207,8 @@ def _say_outcome(outcome: Outcome) -> bool:
         console.say(f"  {line}")
     for why in plan.left.values():
         console.note(f"an export was not done: {why}")
+    if plan.left:
+        console.note("what can be mended is ended by `authface erase --yes`")
     if outcome.open_tasks:
         console.note(
             f"{outcome.open_tasks} tasks on Label Studio wait for their server: "

@@ -28,6 +28,7 @@ from data_manifests.tombstones import Erased, erased_in, marks_of, open_key
 from data_manifests.traces import Traces, delete_media, delete_traces, find_traces
 
 __all__ = [
+    "Answers",
     "Erased",
     "Forget",
     "Outcome",
@@ -62,6 +63,15 @@ class Plan:
     receipt_id: str = ""
     begun_at: str = ""
     left: Mapping[str, str] = field(default_factory=dict)  # export id -> why it was not done
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the exports answered, and why by export id where it was not done."""
+
+    said: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)  # tried again by the next run
+    missing: Mapping[str, str] = field(default_factory=dict)  # no folder: nothing to try again
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +142,29 @@ def pending(place: Workspace) -> str:
     journal = Journal(place.root)
     if journal.file.exists():
         return "an earlier erasure was stopped before its end"
-    owed = len(journal.open_tasks())
-    return f"{owed} tasks of earlier erasures are still on Label Studio" if owed else ""
+    tasks, exports = len(journal.open_tasks()), len(journal.open_exports())
+    waiting = [
+        *([f"{tasks} tasks of earlier erasures are still on Label Studio"] if tasks else []),
+        *([f"{exports} exports of earlier erasures are still to be done"] if exports else []),
+    ]
+    return "; ".join(waiting)
 
 
 def finish(
     store: Store, place: Workspace, forget: Forget, *, forget_media: ForgetMedia = _nowhere
-) -> Iterator[Outcome | int]:
-    """End what earlier runs left: yields the Outcome of one that was killed, and of tasks that
-    were open the number that still are.
+) -> Iterator[Outcome | Answers | int]:
+    """End what earlier runs left: yields the Outcome of one that was killed, what exports that
+    were open answered, and of tasks that were open the number that still are.
     """
     journal = Journal(place.root)
     plan = journal.read(Plan)
     if plan is not None:
         yield _do(store, place, plan, forget, forget_media)
-    elif journal.open_tasks():
-        yield _forget_tasks(journal, (), "", forget)
+        return
+    if journal.open_exports():
+        yield _forget_exports(store, place, frozenset(), None)
+    if journal.open_tasks():
+        yield _forget_tasks(journal, (), forget)
 
 
 def _do(
@@ -160,20 +177,22 @@ def _do(
     # The ledger before its view, or a rerun would mend the view with the consent that is to go.
     for noun in sorted(TABLES, key=lambda n: n is not ConsentEntry):
         rewrite_table(store, noun, doom, receipt_id=plan.receipt_id)
-    said, left = _forget_exports(store, place, plan)  # their cards are made from the rows that stay
     still = media_named(store, doom)[1]
     media = tuple(m for m in person.media if m not in still)
     delete_media(place, media)
     (place.tables / STATE).unlink(missing_ok=True)  # a check that was stopped lists files by name
     delete_traces(plan.traces)
     mark_runs(place.runs, plan.runs, receipt_id=plan.receipt_id, erased_at=plan.begun_at)
+    # What may fail comes late. The exports' cards are made from the rows that stay.
+    answers = _forget_exports(store, place, person.of("sample"), plan.exports)
     forget_media(media)
-    open_tasks = _forget_tasks(journal, person.sent, plan.receipt_id, forget)
+    open_tasks = _forget_tasks(journal, person.sent, forget)
     came_in = sum(find_person(store, person.subject, media=place.media).rows.values())
-    facts = _facts(plan, left, open_tasks)
+    facts = _facts(plan, answers, open_tasks)
     receipt = write_receipt(place.root, facts, key)
     journal.end()
-    return Outcome(replace(plan, left=left), receipt, facts, said, open_tasks, came_in)
+    done = replace(plan, left={**answers.failed, **answers.missing})
+    return Outcome(done, receipt, facts, answers.said, open_tasks, came_in)
 
 
 def _bury(store: Store, plan: Plan, key: bytes) -> None:
@@ -193,31 +212,47 @@ def _bury(store: Store, plan: Plan, key: bytes) -> None:
 
 
 def _forget_exports(
-    store: Store, place: Workspace, plan: Plan
-) -> tuple[tuple[str, ...], dict[str, str]]:
-    """(what the exports answered, why by export id where it was not done)."""
+    store: Store, place: Workspace, samples: frozenset[str], known: tuple[str, ...] | None
+) -> Answers:
+    """Take samples, and those that earlier runs owe, out of every export; what fails stays owed.
+
+    `known` are the exports that held the samples, none for all that owe any. Every other one is
+    asked too: a killed --overwrite leaves a row that names another version than the folder holds,
+    and hidden folders beside it.
+    """
+    journal, rows = Journal(place.root), store.read(Export)
+    owed = journal.owe_exports({e.export_id: samples for e in rows})
     said: list[str] = []
-    left: dict[str, str] = {}
-    samples = plan.person.of("sample")
-    # Every export, not only those whose row names a version with the person: a killed --overwrite
-    # leaves a row that names another version than the folder holds, and hidden folders beside it.
-    for export in store.read(Export) if samples else ():
-        held = export.export_id in plan.exports
-        try:
-            from data_manifests.export import forget as forget_export
-
-            answer = forget_export(export, samples, store, place.media)
-        except (AuthFaceError, OSError) as error:
-            left[export.export_id] = f"{export.path}: {error}"
-            continue
-        if held:
+    failed: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for export in (e for e in rows if e.export_id in owed):
+        held = known is None or export.export_id in known
+        answer, why = _forget_export(store, place, export, owed[export.export_id])
+        if why:
+            failed[export.export_id] = why
+        elif held:
             said.append(answer)
-        if held and not Path(export.path).exists():
-            left[export.export_id] = f"{export.path} is not there"
-    return tuple(said), left
+            if not Path(export.path).exists():
+                missing[export.export_id] = f"{export.path} is not there"
+    journal.owe_only_exports({i: owed[i] for i in failed})
+    return Answers(tuple(said), failed, missing)
 
 
-def _forget_tasks(journal: Journal, sent: tuple[Sent, ...], receipt_id: str, forget: Forget) -> int:
+def _forget_export(
+    store: Store, place: Workspace, export: Export, samples: frozenset[str]
+) -> tuple[str, str]:
+    """(what the export answered, why it was not done); one of them is empty."""
+    from data_manifests.export import forget as forget_export
+
+    try:
+        return forget_export(export, samples, store, place.media), ""
+    except (AuthFaceError, OSError) as error:
+        return "", f"{export.path}: {error}"
+    except Exception as error:  # a damaged file: Arrow, tarfile and JSON raise what they like
+        return "", f"{export.path}: {type(error).__name__}: {error}"
+
+
+def _forget_tasks(journal: Journal, sent: tuple[Sent, ...], forget: Forget) -> int:
     """Delete tasks on their server; how many are still there, kept for the next run."""
     journal.owe(sent)
     owed = journal.open_tasks()
@@ -226,12 +261,14 @@ def _forget_tasks(journal: Journal, sent: tuple[Sent, ...], receipt_id: str, for
     return len(still)
 
 
-def _facts(plan: Plan, left: Mapping[str, str], open_tasks: int) -> dict[str, Any]:
+def _facts(plan: Plan, answers: Answers, open_tasks: int) -> dict[str, Any]:
     """The receipt's words: counts and runs, and nothing that tells of the person."""
     person, traces = plan.person, plan.traces
+    failed, missing = answers.failed, answers.missing
     not_done = [
         *([f"{open_tasks} tasks on Label Studio wait for their server"] if open_tasks else []),
-        *([f"{len(left)} exports could not be reached"] if left else []),
+        *([f"{len(failed)} exports could not be done and wait for the next run"] if failed else []),
+        *([f"{len(missing)} exports are not where they were written"] if missing else []),
         *([f"{len(traces.named)} files of other making name the person"] if traces.named else []),
         *([f"{len(traces.busy)} files were being written"] if traces.busy else []),
         *([f"{len(plan.unreadable_runs)} runs could not be read"] if plan.unreadable_runs else []),
@@ -252,7 +289,7 @@ def _facts(plan: Plan, left: Mapping[str, str], open_tasks: int) -> dict[str, An
         "caches": len(traces.caches),
         "half_written_files": len(traces.parts),
         "label_studio_tasks": len(person.sent),
-        "exports": len(plan.exports) - len(left),
+        "exports": len([e for e in plan.exports if e not in failed and e not in missing]),
         "co_subjects": len(person.beside),
         "originals_untouched": len(person.originals),
         "runs": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,11 +19,14 @@ T = TypeVar("T")
 
 
 class Journal:
-    """`.erasing.json` holds the plan in progress, `.erasing-tasks.json` what a server owes."""
+    """`.erasing.json` holds the plan in progress; two files beside it what is owed after its end:
+    `.erasing-tasks.json` by a server, `.erasing-exports.json` by exports that could not be changed.
+    """
 
     def __init__(self, root: Path) -> None:
         self.file = root / ".erasing.json"
         self.tasks_file = root / ".erasing-tasks.json"
+        self.exports_file = root / ".erasing-exports.json"
 
     def begin(self, plan: Any) -> None:
         """Write the plan down before its first step."""
@@ -58,8 +61,32 @@ class Journal:
 
     def owe_only(self, sent: Iterable[Sent]) -> None:
         """These tasks are to be deleted and no others."""
-        listed = sorted(sent)
-        if listed:
-            write_private(self.tasks_file, json.dumps(listed))
-        else:
-            self.tasks_file.unlink(missing_ok=True)
+        _write(self.tasks_file, sorted(sent))
+
+    def open_exports(self) -> dict[str, frozenset[str]]:
+        """Sample ids that are still to be taken out of an export, by export id."""
+        if not self.exports_file.exists():
+            return {}
+        listed = json.loads(self.exports_file.read_text(encoding="utf-8"))
+        return {str(export): frozenset(samples) for export, samples in listed.items()}
+
+    def owe_exports(self, more: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+        """Add samples to those that are to be taken out; all of them, by export id."""
+        owed = self.open_exports()
+        for export, samples in more.items():
+            if samples:
+                owed[export] = owed.get(export, frozenset()) | samples
+        self.owe_only_exports(owed)
+        return owed
+
+    def owe_only_exports(self, owed: Mapping[str, frozenset[str]]) -> None:
+        """These samples are to be taken out of these exports and no others."""
+        _write(self.exports_file, {export: sorted(samples) for export, samples in owed.items()})
+
+
+def _write(file: Path, owed: Any) -> None:
+    """Write down what is owed; no file if nothing is."""
+    if owed:
+        write_private(file, json.dumps(owed))
+    else:
+        file.unlink(missing_ok=True)

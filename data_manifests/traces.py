@@ -28,6 +28,7 @@ _KEPT = {"tables", "label-studio", "receipts"}  # seen to elsewhere
 _OURS = {
     *("authface.toml", "config.json", "contains_erased.json"),
     *(".erase-key", ".erasing.json", ".erasing.json.part", ".erasing-tasks.json"),
+    ".erasing-exports.json",
 }
 _HEX = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32,64}(?![0-9a-f])")
 

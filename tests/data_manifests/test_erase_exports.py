@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from data_manifests.erase import Forget, Outcome, carry_out, plan_erasure
+from data_manifests.erase import (
+    Answers,
+    Forget,
+    Outcome,
+    carry_out,
+    finish,
+    pending,
+    plan_erasure,
+)
 from data_manifests.export import Order, export
 from data_manifests.outgoing import ExportConfig
 from data_manifests.records import Photo, Sample
@@ -78,3 +86,51 @@ def test_an_export_that_is_gone_is_said_and_left_open(
     assert not outcome.complete
     assert "is not there" in str(outcome.plan.left)
     assert person.sample_id not in {s.sample_id for s in gallery.store.read(Sample)}
+    assert pending(gallery.place) == ""
+
+
+def test_an_export_that_fails_is_owed_and_the_rest_is_done(
+    gallery: Any, person: Sample, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    export_to(gallery, folder)
+    (tar,) = [p for p in folder.glob("*.tar") if person.sample_id.encode() in p.read_bytes()]
+    whole = tar.read_bytes()
+    (photo,) = gallery.store.rows_with(Photo, "photo_id", [person.photo_id])
+    page = gallery.place.root / "cache" / f"{photo.photo_id}.bin"
+    page.parent.mkdir()
+    page.write_bytes(b"cached")
+    tar.unlink()
+    tar.mkdir()
+    (tar / "x").write_bytes(b"")
+    outcome = erase(gallery)
+    assert not outcome.complete
+    assert "wait for the next run" in str(outcome.facts["not_done"])
+    assert not page.exists()
+    assert "1 exports" in pending(gallery.place)
+    (still,) = finish(gallery.store, gallery.place, NOBODY)
+    assert isinstance(still, Answers)
+    assert still.failed
+    (tar / "x").unlink()
+    tar.rmdir()
+    tar.write_bytes(whole)
+    assert holds(folder, person)
+    (done,) = finish(gallery.store, gallery.place, NOBODY)
+    assert isinstance(done, Answers)
+    assert not done.failed
+    assert not holds(folder, person)
+    assert pending(gallery.place) == ""
+
+
+def test_an_error_of_any_kind_leaves_the_export_open_and_ends_the_rest(
+    gallery: Any, person: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: Any) -> str:
+        raise KeyError("footer")
+
+    export_to(gallery, tmp_path / "out")
+    monkeypatch.setattr("data_manifests.export.forget", damaged)
+    outcome = erase(gallery)
+    assert "KeyError" in str(outcome.plan.left)
+    assert outcome.receipt.exists()
+    assert gallery.store.rows_with(Photo, "photo_id", [person.photo_id]) == []
