@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from data_manifests.errors import InputError, UnreadablePhoto
 
@@ -28,6 +28,7 @@ __all__ = [
     "PICTURES",
     "Folder",
     "Picture",
+    "bare_png",
     "clean",
     "list_folder",
     "parse_json",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"))
-SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif"}
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 MOST_PIXELS = 250_000_000
 MOST_BYTES = 1_000_000_000
 LONGEST_TEXT = 10_000  # characters
@@ -79,11 +80,6 @@ class Picture:
     profile: str
     modified_ns: int
     pixel_hash: str | None = None
-
-    @property
-    def suffix(self) -> str:
-        """The ending of a file of its format."""
-        return SUFFIXES[self.format]
 
 
 def list_folder(root: Path) -> Folder:
@@ -132,7 +128,7 @@ def parse_json(data: bytes) -> Any:
 def read_picture(path: Path, pixel_hash: PixelHash | None = None) -> Picture:
     """Read and decode one picture; raises UnreadablePhoto with a short reason.
 
-    `pixel_hash` is called with the upright pixels of 8-bit colour, if there are such.
+    `pixel_hash` is called with the upright pixels as 8-bit RGB, if 8 bits hold them.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -147,6 +143,23 @@ def read_picture(path: Path, pixel_hash: PixelHash | None = None) -> Picture:
         raise UnreadablePhoto("empty_file", "is empty")
     with _pillow():
         return _decoded(data, min(facts.st_mtime_ns, 2**63 - 1), pixel_hash)
+
+
+def bare_png(picture: Picture) -> bytes:
+    """The pixels of an 8-bit picture as an RGB PNG: its colour profile stays, other metadata not.
+
+    The bytes are never those of the file itself, so their hash does not tell which file it was.
+    """
+    with _pillow(), Image.open(io.BytesIO(picture.data), formats=FORMATS) as image:
+        bare = image.convert("RGB")
+        icc = bare.info.get("icc_profile")
+        bare.info = {}
+        made = _png(bare, icc)
+        if made != picture.data:
+            return made
+        mark = PngImagePlugin.PngInfo()
+        mark.add_text("Software", "AuthFace")
+        return _png(bare, icc, mark)
 
 
 def clean(text: str) -> str:
@@ -171,10 +184,9 @@ def _why_odd(path: Path, inside: Path) -> str | None:
 
 
 def _decoded(data: bytes, modified_ns: int, pixel_hash: PixelHash | None) -> Picture:
-    formats = list(SUFFIXES)
-    Image.open(io.BytesIO(data), formats=formats).verify()
+    Image.open(io.BytesIO(data), formats=FORMATS).verify()
     # A second opening: after verify, or after any error, Pillow may hand over half a picture.
-    with Image.open(io.BytesIO(data), formats=formats) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.load()
         kind = "JPEG" if image.format == "MPO" else str(image.format)
         orientation = int(image.getexif().get(0x0112, 1) or 1)
@@ -182,7 +194,7 @@ def _decoded(data: bytes, modified_ns: int, pixel_hash: PixelHash | None) -> Pic
         if orientation in _TURNED:
             width, height = height, width
         depth = _bit_depth(image, data, kind)
-        hashed = depth == 8 and image.mode in ("RGB", "RGBA")
+        hashed = depth <= 8 and image.mode != "LAB"  # which only a profile turns into RGB
         return Picture(
             data=data,
             photo_id=hashlib.sha256(data).hexdigest(),
@@ -196,6 +208,14 @@ def _decoded(data: bytes, modified_ns: int, pixel_hash: PixelHash | None) -> Pic
             modified_ns=modified_ns,
             pixel_hash=pixel_hash(_upright(image)) if pixel_hash and hashed else None,
         )
+
+
+def _png(
+    image: Image.Image, icc: bytes | None, mark: PngImagePlugin.PngInfo | None = None
+) -> bytes:
+    written = io.BytesIO()
+    image.save(written, "PNG", icc_profile=icc, pnginfo=mark, compress_level=3)
+    return written.getvalue()
 
 
 def _upright(image: Image.Image) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_manifests.errors import UnreadablePhoto
-from data_manifests.import_files import Picture
+from data_manifests.import_files import Picture, bare_png
 from data_manifests.import_shapes import Answer, Found, Mark
 from data_manifests.media import media_name
 from data_manifests.records import (
@@ -49,7 +49,7 @@ class Rows:
     face: Face
     annotations: tuple[Annotation, ...]
     obstacle: str | None
-    crop: bytes = field(default=b"", repr=False)  # the picture, if it is a crop by itself
+    crop: bytes = field(default=b"", repr=False)  # its pixels alone, if it is a crop by itself
 
 
 def rows_of(found: Found, picture: Picture, path: Path, origin: Origin) -> Rows:
@@ -67,8 +67,9 @@ def rows_of(found: Found, picture: Picture, path: Path, origin: Origin) -> Rows:
     marked = next(
         (r for a, r in zip(annotations, regions, strict=True) if a.state == "counted" and r), ()
     )
-    face = _face(picture, marked, aligned=obstacle is None)
-    crop = picture.data if obstacle is None else b""
+    # A crop goes out in exports: the file itself would take its place and its maker along.
+    crop = bare_png(picture) if obstacle is None else b""
+    face = _face(picture, marked, crop)
     return Rows(_photo(picture, path, origin), face, annotations, obstacle, crop)
 
 
@@ -80,8 +81,8 @@ def crop_obstacle(picture: Picture) -> str | None:
         return f"smaller than {LEAST_CROP} px"
     if picture.orientation != 1:
         return "turned by its EXIF orientation"
-    if picture.mode not in ("RGB", "RGBA"):
-        return f"of mode {picture.mode}, not RGB"
+    if picture.mode not in ("RGB", "RGBA") or picture.bit_depth != 8:
+        return f"of mode {picture.mode} with {picture.bit_depth} bits, not RGB with 8"
     if picture.profile != "untagged" and "srgb" not in picture.profile.lower():
         return "not in sRGB"
     return None
@@ -107,7 +108,7 @@ def _photo(picture: Picture, path: Path, origin: Origin) -> Photo:
     )
 
 
-def _face(picture: Picture, regions: Sequence[Region], *, aligned: bool) -> Face:
+def _face(picture: Picture, regions: Sequence[Region], crop: bytes) -> Face:
     box = _face_box(regions) or Box(left=0, top=0, right=picture.width, bottom=picture.height)
     points = {r.label: r.point for r in regions if r.point is not None}
     landmarks = tuple(p for name in LANDMARK_NAMES if (p := points.get(name)) is not None)
@@ -122,12 +123,12 @@ def _face(picture: Picture, regions: Sequence[Region], *, aligned: bool) -> Face
         finder="import",
         landmark_source="person" if known else "none",
         eye_distance=_between(landmarks[0], landmarks[1]) if known else None,
-        crops=(_crop(picture),) if aligned else (),
+        crops=(_crop(picture, crop),) if crop else (),
     )
 
 
-def _crop(picture: Picture) -> Crop:
-    path, sha256 = media_name("crops", picture.data, picture.suffix)
+def _crop(picture: Picture, data: bytes) -> Crop:
+    path, sha256 = media_name("crops", data, ".png")
     return Crop(
         path=path,
         sha256=sha256,

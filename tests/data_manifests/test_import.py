@@ -26,7 +26,7 @@ from data_manifests.import_rows import Origin
 from data_manifests.importing import Outcome, Rules, Source, import_entries, open_source
 from data_manifests.media import Workspace
 from data_manifests.outgoing import ExportConfig
-from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Tombstone
+from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Sample, Tombstone
 from data_manifests.store import Store
 from data_manifests.tombstones import mark_of, open_key
 
@@ -336,7 +336,73 @@ def test_a_picture_of_another_colour_space_is_no_crop(place: Workspace, tmp_path
         (tmp_path / f"in/{name}.txt").write_text("words")
     told = taken(place, open_source("captions", tmp_path / "in"))
     assert told["a.png"].obstacle == "not in sRGB"
-    assert told["b.png"].obstacle == "of mode L, not RGB"
+    assert told["b.png"].obstacle == "of mode L with 8 bits, not RGB with 8"
+
+
+def tagged(path: Path, **save: Any) -> Path:
+    """A picture whose metadata says who made it, and where."""
+    picture(path, 3)
+    exif = Image.Exif()
+    exif[0x013B] = "Mia Maker"
+    exif.get_ifd(0x8825)[1] = "N"
+    with Image.open(path) as image:
+        image.save(path, exif=exif, **save)
+    path.with_suffix(".txt").write_text("words")
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif"])
+def test_a_crop_holds_the_pixels_of_its_picture_and_no_more(
+    place: Workspace, tmp_path: Path, name: str
+) -> None:
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = tagged(tmp_path / "in" / name, icc_profile=icc)
+    assert b"Mia Maker" in path.read_bytes()
+    assert taken(place, open_source("captions", tmp_path / "in"))[name].state == "imported"
+    [face] = Store(place.tables).read(Face)
+    [crop] = face.crops
+    assert (crop.path[-4:], crop.sha256) != (".png", face.photo_id)
+    data = (place.media / crop.path).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == crop.sha256
+    assert b"Mia Maker" not in data
+    with Image.open(path) as whole, Image.open(io.BytesIO(data)) as bare:
+        assert (np.asarray(whole.convert("RGB")) == np.asarray(bare)).all()
+        assert (bare.mode, bare.info["icc_profile"]) == ("RGB", icc)
+        assert dict(bare.getexif()) == {}
+    files = [p for p in place.media.rglob("*") if p.is_file()]
+    assert not any(face.photo_id in p.name for p in files)
+
+
+def test_a_crop_that_is_imported_has_a_hash_of_its_own(place: Workspace, tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png", 1)
+    (tmp_path / "in/a.txt").write_text("words")
+    seen = set()
+    for number in range(4):
+        one = Workspace(tmp_path / f"w{number}")
+        grant(Store(one.tables), Store(place.tables).read(Consent)[0])
+        taken(one, open_source("captions", tmp_path / "in"))
+        [face] = Store(one.tables).read(Face)
+        assert face.photo_id != face.crops[0].sha256
+        seen.add(face.photo_id)
+        data = (one.media / face.crops[0].path).read_bytes()
+        (tmp_path / "in/a.png").write_bytes(data)
+    assert len(seen) > 1
+
+
+def test_every_picture_of_eight_bits_has_a_pixel_hash(place: Workspace, tmp_path: Path) -> None:
+    modes = ("L", "LA", "P", "RGB", "RGBA", "1", "I;16")
+    for number, mode in enumerate(modes):
+        path = tmp_path / f"in/{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new(mode, (SIDE, SIDE), 1).save(path)
+        path.with_suffix(".txt").write_text("words")
+    rules = replace(RULES, pixel_hash=lambda pixels_HWC: str(pixels_HWC.shape))
+    told = states(taken(place, open_source("captions", tmp_path / "in"), rules=rules))
+    assert set(told.values()) == {"imported"}
+    hashed = {Path(p.path).stem: p.pixel_hash for p in Store(place.tables).read(Photo)}
+    assert hashed == {
+        str(n): None if mode == "I;16" else f"({SIDE}, {SIDE}, 3)" for n, mode in enumerate(modes)
+    }
 
 
 def coco(folder: Path, **changes: Any) -> Path:
@@ -633,7 +699,7 @@ def test_who_was_erased_does_not_come_back(place: Workspace, tmp_path: Path) -> 
     told = states(taken(place, open_source("authface-hq", folder)))
     assert told["woman/a.png"] == "erased_subject"
     assert len(store.read(Photo)) == 4
-    assert not list(place.media.rglob(f"*{photo_id}*"))
+    assert len(list(place.media.rglob("*.png"))) == 4
     everybody = replace(RULES, pixel_hash=lambda pixels_HWC: "same")
     told = states(taken(place, open_source("authface-hq", folder), rules=everybody))
     assert set(told.values()) == {"erased_subject"}
@@ -660,9 +726,15 @@ def test_an_export_comes_back_with_the_same_words(place: Workspace, tmp_path: Pa
         told = taken(other, open_source("captions", back))
         assert {o.state for o in told.values()} == {"imported"}
         again = build(Store(other.tables), BuildConfig(), NOW).samples
-        assert {s.crop_sha256: s.caption for s in again} == {
-            s.crop_sha256: s.caption for s in samples
-        }
+        before = {shown(place, s): s for s in samples}
+        after = {shown(other, s): s for s in again}
+        assert {k: s.caption for k, s in after.items()} == {k: s.caption for k, s in before.items()}
         if name == "webdataset":
-            tags = {s.crop_sha256: s.photographic_tags for s in samples}
-            assert {s.crop_sha256: s.photographic_tags for s in again} == tags
+            tags = {k: s.photographic_tags for k, s in before.items()}
+            assert {k: s.photographic_tags for k, s in after.items()} == tags
+
+
+def shown(place: Workspace, sample: Sample) -> bytes:
+    """The pixels of a sample's crop."""
+    with Image.open(place.media / sample.crop_path) as image:
+        return image.tobytes()
