@@ -10,9 +10,10 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from data_manifests.errors import ManifestError
+from data_manifests.errors import ConfigError
 from data_manifests.private import make_key
 from data_manifests.records import Tombstone
 from data_manifests.store import Store
@@ -20,6 +21,7 @@ from data_manifests.store import Store
 __all__ = ["REASON", "Erased", "erased_in", "key_file", "mark_of", "marks_of", "open_key"]
 
 REASON = "erased_subject"  # why a file that was erased is refused
+_KEY = "key"  # kind of the one mark that stands for the key itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,11 @@ class Erased:
 
 
 def erased_in(store: Store) -> Erased:
-    """What was erased from these tables; raises ManifestError where marks have lost their key."""
-    marks = frozenset(t.mark for t in store.read(Tombstone))
-    if not marks:
+    """What was erased from these tables; raises ConfigError where marks have lost their key."""
+    rows = store.read(Tombstone)
+    if not rows:
         return Erased()
-    file = key_file(store)
-    if not file.exists():
-        raise ManifestError(
-            f"The tables hold marks of erased photos, and their key {file} is missing.",
-            "Restore it from a backup: without it, what was erased would come back unseen.",
-        )
-    return Erased(marks, file.read_bytes().strip())
+    return Erased(frozenset(t.mark for t in rows), _proven_key(store, rows))
 
 
 def mark_of(key: bytes, kind: str, value: str) -> str:
@@ -74,10 +70,51 @@ def marks_of(key: bytes, values: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def open_key(store: Store) -> bytes:
-    """The key of the workspace's marks and receipts; made once, for its owner's eyes only."""
-    return make_key(key_file(store))
+    """The key of the workspace's marks and receipts; made once, for its owner's eyes only.
+
+    Its own mark goes into the tables, so that no other key is taken for it later. Raises
+    ConfigError for a key that is empty, can't be read, or is not the one of the marks.
+    """
+    rows = store.read(Tombstone)
+    if not rows:
+        make_key(key_file(store))
+    key = _proven_key(store, rows)
+    if not any(t.kind == _KEY for t in rows):
+        own = Tombstone(
+            mark=mark_of(key, _KEY, ""),
+            kind=_KEY,
+            reason="first_use",
+            erased_at=datetime.now(UTC),
+            receipt_id="",
+        )
+        store.append(Tombstone, [own], why="the mark of the key")
+    return key
 
 
 def key_file(store: Store) -> Path:
     """Where the key lies: beside the tables, never in them."""
     return store.folder.parent / ".erase-key"
+
+
+def _proven_key(store: Store, rows: Iterable[Tombstone]) -> bytes:
+    """The key in its file, if it is the one that the marks were made with."""
+    file = key_file(store)
+    try:
+        key = file.read_bytes().strip()
+    except FileNotFoundError:
+        raise _no_key(file, "is missing") from None
+    except OSError as error:
+        raise _no_key(file, f"can't be read ({error.strerror})") from error
+    if not key:
+        raise _no_key(file, "is empty")
+    own = {t.mark for t in rows if t.kind == _KEY}
+    if own and mark_of(key, _KEY, "") not in own:
+        raise _no_key(file, "is another one than they were made with")
+    return key
+
+
+def _no_key(file: Path, wrong: str) -> ConfigError:
+    return ConfigError(
+        f"The key {file} of the marks of erased photos {wrong}.",
+        "Restore it from a backup: without it, what was erased would come back unseen.",
+    )

@@ -19,7 +19,7 @@ from curation.ledger import commit, known_photos
 from curation.pipeline import Ingested, ingest
 from curation.remote import forget_media
 from data_manifests.erase import carry_out, plan_erasure
-from data_manifests.errors import ManifestError
+from data_manifests.errors import ConfigError
 from data_manifests.media import Workspace
 from data_manifests.records import Photo, Tombstone
 from data_manifests.store import Store
@@ -85,7 +85,7 @@ def test_the_same_pixels_in_another_file_are_refused_too(erased: Path) -> None:
 
 def test_without_the_key_nothing_is_taken_in(erased: Path) -> None:
     (erased / ".erase-key").unlink()
-    with pytest.raises(ManifestError, match="key"):
+    with pytest.raises(ConfigError, match="key"):
         take_in(Workspace(erased), erased.parent / "originals")
 
 

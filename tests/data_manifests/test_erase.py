@@ -24,7 +24,7 @@ from data_manifests import erase, rewrite
 from data_manifests.assemble import BuildConfig, build
 from data_manifests.consent import grant
 from data_manifests.erase import Plan, carry_out, finish, pending, plan_erasure
-from data_manifests.errors import InputError, ManifestError, RemoteError
+from data_manifests.errors import ConfigError, InputError, ManifestError, RemoteError
 from data_manifests.fsck import prove
 from data_manifests.journal import Journal
 from data_manifests.ledger import verify_ledger
@@ -48,7 +48,7 @@ from data_manifests.records import (
 )
 from data_manifests.seals import file_sha256
 from data_manifests.store import TABLES, Store
-from data_manifests.tombstones import erased_in
+from data_manifests.tombstones import erased_in, mark_of, open_key
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 PEOPLE, EACH = 4, 3
@@ -391,9 +391,45 @@ def test_tombstones_know_what_was_erased_and_name_nobody(house: House) -> None:
     assert not known.has_pixels(None)
     key = house.place.root / ".erase-key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    key.unlink()
-    with pytest.raises(ManifestError, match="key"):
-        erased_in(house.store)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda key: None, "missing"),
+        (lambda key: key.write_text(""), "is empty"),
+        (lambda key: key.write_text("00" * 32), "another one"),
+        (lambda key: key.mkdir(), "can't be read"),
+    ],
+    ids=["missing", "empty", "another", "folder"],
+)
+def test_marks_without_their_key_stop_whoever_needs_them(
+    tmp_path: Path, damage: Any, said: str
+) -> None:
+    store, file = Store(tmp_path / "tables"), tmp_path / ".erase-key"
+    store.folder.mkdir()
+    key = open_key(store)
+    assert open_key(store) == key
+    (own,) = store.read(Tombstone)
+    assert own.kind == "key"
+    file.unlink()
+    damage(file)
+    for ask in (open_key, erased_in):
+        with pytest.raises(ConfigError, match=said):
+            ask(store)
+
+
+def test_marks_of_before_the_key_had_one_are_given_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tables")
+    store.folder.mkdir()
+    (tmp_path / ".erase-key").write_text("ab" * 32)
+    mark = mark_of(b"ab" * 32, "photo", "x")
+    row = Tombstone(mark=mark, kind="photo", reason="r", erased_at=NOW, receipt_id="1")
+    store.append(Tombstone, [row], why="erased")
+    assert erased_in(store).has("x")
+    open_key(store)
+    assert sorted(t.kind for t in store.read(Tombstone)) == ["key", "photo"]
+    assert erased_in(store).has("x")
 
 
 def test_runs_that_saw_the_person_are_listed_with_their_descendants(house: House) -> None:
