@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from data_manifests.log import commits
 from data_manifests.rewrite import parquet_files, row_groups
-from data_manifests.scrub import EMPTIED, Doom, doomed_rows, strings_in
+from data_manifests.scrub import EMPTIED, Doom, doomed_rows, longer_names, strings_in
 from data_manifests.store import TABLES, Store
 
 __all__ = ["Person", "doom_of", "find_person", "media_named", "samples_by_file"]
@@ -45,6 +45,7 @@ class Person:
     media: tuple[str, ...] = ()  # relative to media/; named by the person's rows alone
     shared_media: int = 0  # named by somebody else's row too: they stay
     names: frozenset[str] = frozenset()
+    longer: frozenset[str] = frozenset()  # other people's file names that hold one of these
     sent: tuple[tuple[str, int, int], ...] = ()  # (server, project, task) on Label Studio
     beside: tuple[str, ...] = ()  # other subjects in the same photos or identity groups
     groups_left: int = 0  # identity groups that were not followed, since others are in them
@@ -66,7 +67,7 @@ class Person:
 
 def doom_of(person: Person) -> Doom:
     """What to look for in tables, logs and files."""
-    return Doom(person.values, person.names)
+    return Doom(person.values, person.names, person.longer)
 
 
 def find_person(store: Store, subject: str, *, media: Path) -> Person:
@@ -100,10 +101,12 @@ def find_person(store: Store, subject: str, *, media: Path) -> Person:
         "pixels": frozenset(photos[i]["pixel_hash"] for i in own if photos[i]["pixel_hash"]),
     }
     theirs = [p for i, p in photos.items() if i not in own]
+    names = _own_names(mine, theirs)
     person = Person(
         subject=subject,
         values=base,
-        names=_own_names(mine, theirs),
+        names=names,
+        longer=longer_names(names, {PurePath(p).name for p in _paths(theirs)}),
         beside=tuple(sorted(others | beside)),
         groups_left=left,
     )

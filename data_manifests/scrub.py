@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +20,7 @@ __all__ = [
     "Rules",
     "concerns",
     "doomed_rows",
+    "longer_names",
     "scrubbed",
     "strings_in",
 ]
@@ -39,11 +42,18 @@ ROWS: Mapping[str, Rules] = {
 EMPTIED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "consent_ledger": ("consent_id", ("consent_id", "terms"))
 }
+# Where files lie: another person's file keeps its name, whatever is in it.
+_PATHS: Mapping[str, tuple[str, ...]] = {
+    "photos": ("path", "copies"),
+    "retouches": ("path",),
+    "exports": ("path",),
+}
 # A chain that must not change, and marks that name nobody.
 _UNTOUCHED = ("consent_ledger", "tombstones")
 GONE = "erased"  # stands for a name inside a longer text
 _ID_LENGTH = 64
 _ID = re.compile("[0-9a-f]{64}")
+_SIGNS = re.compile(r"\W+")
 _TOKEN = re.compile(r"\w(?:[\w:.@-]*\w)?")  # one id, without the stop or comma after it
 
 
@@ -53,7 +63,9 @@ class Doom:
 
     values: Mapping[str, frozenset[str]]
     names: frozenset[str] = frozenset()  # file names that are the person's alone
+    longer: frozenset[str] = frozenset()  # other people's file names with one of these inside
     _texts: list[tuple[frozenset[str], tuple[str, ...]]] = field(default_factory=list, repr=False)
+    _named: list[re.Pattern[str]] = field(default_factory=list, repr=False)
 
     def of(self, kind: str) -> frozenset[str]:
         """The values of one kind."""
@@ -65,31 +77,46 @@ class Doom:
             plain, odd = self._short()
             for name in odd:  # a path before the name inside it
                 text = text.replace(name, GONE)
+            text = self.without_names(text)
             text = _TOKEN.sub(lambda m: GONE if m.group() in plain else m.group(), text)
         photos = self.of("photo")
         return _ID.sub(lambda m: GONE if m.group() in photos else m.group(), text)
 
-    def hits(self, text: str) -> bool:
-        """Whether a cell of somebody else's row names one of the person's photos."""
+    def without_names(self, text: str) -> str:
+        """The text with the person's file names replaced where they stand whole.
+
+        "Copy of a.png" and "a.png.bak" are other files than "a.png".
+        """
+        if not self.names or "." not in text:  # every name has a suffix
+            return text
+        if not self._named:
+            self._named.append(_whole((*self.names, *self.longer)))
+        return self._named[0].sub(lambda m: GONE if m.group() in self.names else m.group(), text)
+
+    def hits(self, text: str, *, path: bool = False) -> bool:
+        """Whether a cell of somebody else's row names one of the person's photos.
+
+        In the path of another file the person's file names mean nothing.
+        """
         photos = self.of("photo")
         if len(text) <= _ID_LENGTH:
             if text in photos:
                 return True
         elif any(m in photos for m in _ID.findall(text)):
             return True
-        # Every name has a suffix, and most cells have no stop.
-        return "." in text and any(True for _ in self._names_in(text))
+        if path or "." not in text or not any(True for _ in self._names_in(text)):
+            return False
+        return self.without_names(text) != text
 
-    def cell(self, text: str) -> str | None:
+    def cell(self, text: str, *, path: bool = False) -> str | None:
         """The cell with the person's photos taken out; none if it held nothing else."""
         if text in self.of("photo"):
             return None
         text = self.in_text(text, short=False)
-        for name in list(self._names_in(text)):
-            text = text.replace(name, GONE)
-        return text
+        return text if path else self.without_names(text)
 
     def _names_in(self, text: str) -> Iterator[str]:
+        """Names that may be in the text: a quick look, before the text is read as a whole."""
         if self.names:
             yield from self.names.intersection(_words(text))
             if " " in text:
@@ -108,7 +135,7 @@ class Doom:
                 "retouch",
                 "path",
             )
-            found = self.names.union(v for k in kinds for v in self.of(k) if v)
+            found = frozenset(v for k in kinds for v in self.of(k) if v)
             plain = frozenset(v for v in found if _TOKEN.fullmatch(v))
             odd = sorted(found - plain, key=lambda v: (-len(v), v))
             self._texts.append((plain, tuple(odd)))
@@ -144,7 +171,7 @@ def scrubbed(name: str, rows: pa.Table, doom: Doom) -> tuple[pa.Table, int]:
     kept = rows.filter(pc.invert(mask)) if gone else rows
     if name in EMPTIED:
         kept = _emptied(kept, *EMPTIED[name], doom)
-    return (kept if name in _UNTOUCHED else _cleaned(kept, doom)), gone
+    return (kept if name in _UNTOUCHED else _cleaned(name, kept, doom)), gone
 
 
 def concerns(name: str, rows: pa.Table, doom: Doom) -> bool:
@@ -156,7 +183,12 @@ def concerns(name: str, rows: pa.Table, doom: Doom) -> bool:
         return False
     if pc.any(doomed_rows(name, rows, doom)).as_py():
         return True
-    return any(doom.hits(s) for column in rows.columns for s in strings_in(column))
+    paths = _PATHS.get(name, ())
+    return any(
+        doom.hits(s, path=column in paths)
+        for column in rows.schema.names
+        for s in strings_in(rows.column(column))
+    )
 
 
 def strings_in(column: Any) -> Iterator[str]:
@@ -187,25 +219,30 @@ def _emptied(rows: pa.Table, by: str, columns: tuple[str, ...], doom: Doom) -> p
     return rows
 
 
-def _cleaned(rows: pa.Table, doom: Doom) -> pa.Table:
+def _cleaned(name: str, rows: pa.Table, doom: Doom) -> pa.Table:
     for place, own in enumerate(rows.schema):
-        column = rows.column(place)
-        if not any(doom.hits(s) for s in strings_in(column)):
+        column, path = rows.column(place), own.name in _PATHS.get(name, ())
+        if not any(doom.hits(s, path=path) for s in strings_in(column)):
             continue
+        clean = partial(_said, doom, path)
         empty = None if own.nullable else ""
-        values = [_clean(v, doom, empty) for v in column.to_pylist()]
+        values = [_clean(v, clean, empty) for v in column.to_pylist()]
         rows = rows.set_column(place, own, pa.array(values, own.type))
     return rows
 
 
-def _clean(value: Any, doom: Doom, empty: str | None = None) -> Any:
+def _said(doom: Doom, path: bool, text: str) -> str | None:
+    return doom.cell(text, path=path) if doom.hits(text, path=path) else text
+
+
+def _clean(value: Any, clean: Callable[[str], str | None], empty: str | None = None) -> Any:
     if isinstance(value, str):
-        said = doom.cell(value) if doom.hits(value) else value
+        said = clean(value)
         return empty if said is None else said
     if isinstance(value, list):
-        return [v for v in (_clean(v, doom) for v in value) if v is not None]
+        return [v for v in (_clean(v, clean) for v in value) if v is not None]
     if isinstance(value, dict):
-        return {k: _clean(v, doom) for k, v in value.items()}
+        return {k: _clean(v, clean) for k, v in value.items()}
     return value
 
 
@@ -227,3 +264,20 @@ def _flat(column: Any) -> Any:
 def _words(text: str) -> Iterator[str]:
     """What may be a file name inside a sentence: the text between blanks, without punctuation."""
     yield from (w.strip(",;:()'\"") for w in text.split())
+
+
+def _whole(names: Iterable[str]) -> re.Pattern[str]:
+    """Any of the file names where it is no part of a longer one; the longest first."""
+    listed = "|".join(re.escape(n) for n in sorted(names, key=lambda n: (-len(n), n)))
+    return re.compile(rf"(?<![\w.-])(?:{listed})(?![\w-]|\.\w)")
+
+
+def longer_names(names: frozenset[str], others: Iterable[str]) -> frozenset[str]:
+    """Those of other people's file names that hold one of the names between blanks or signs."""
+    return frozenset(o for o in others if not names.isdisjoint(_pieces(o)))
+
+
+def _pieces(name: str) -> Iterator[str]:
+    """Every stretch of a name from one blank or sign, or its ends, to another."""
+    cuts = sorted({0, len(name), *(at for m in _SIGNS.finditer(name) for at in m.span())})
+    yield from (name[a:b] for a, b in combinations(cuts, 2))

@@ -649,3 +649,19 @@ def test_a_rerun_does_not_mend_the_view_with_the_erased_consent(
     list(finish(house.store, house.place, gone))
     assert house.store.version(Consent) == before
     assert list(verify_ledger(house.store)) == []
+
+
+def test_other_peoples_files_keep_their_names(house: House) -> None:
+    mine, other = house.photos()[0], house.photos("subject-1")[0]
+    name = Path(mine.path).name
+    path, copy = f"/originals/s1/Copy of {name}", f"/originals/s1/{name}.bak {name}"
+    said = f"near Copy of {name}, {name}.bak and x-{name}; a version of {name}: 3 bits"
+    verdict = Verdict(gate="near_duplicate", keep=False, reason=said)
+    row = replace(other, path=path, copies=(copy,), verdicts=(verdict,))
+    house.store.upsert(Photo, [row], why=f"Copy of {name} and {name}")
+    erase_now(house)
+    (kept,) = [p for p in house.store.read(Photo) if p.photo_id == other.photo_id]
+    assert (kept.path, kept.copies) == (path, (copy,))
+    assert kept.verdicts[0].reason == said.replace(f"of {name}:", "of erased:")
+    log = [p.read_text() for p in house.store.folder.glob("photos/_delta_log/*.json")]
+    assert any(f"Copy of {name} and erased" in text for text in log)
