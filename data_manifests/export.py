@@ -32,6 +32,7 @@ from data_manifests.export_datasets import (
 )
 from data_manifests.export_folder import (
     FACTS,
+    changed_folder,
     data_files,
     new_folder,
     read_facts,
@@ -136,20 +137,25 @@ def export(
 def forget(export: Export, sample_ids: frozenset[str], store: Store, media: Path) -> str:
     """Take samples out of an export where it lies; one sentence on what was done.
 
-    Files are replaced one by one, each whole, so a killed run is finished by the next. Card, sums
-    and Croissant are made again. Raises ManifestError while an export is being written there.
+    The folder is replaced whole, so a killed run is done again by the next. Card, sums and
+    Croissant are made again. Raises ManifestError while an export is being written there, and if
+    the folder holds no export, or data that its sums don't tell of: it could hide samples.
     """
     folder = Path(export.path)
     sweep(folder)
-    facts = read_facts(folder)
     if not folder.exists():
         return f"{folder} is not there any more: nothing to forget, unless it was moved."
-    if facts is None or facts["format"] not in FORMATS:
-        return f"{folder} holds no export any more: nothing in it was touched."
+    facts = read_facts(folder)
+    if facts is None:
+        raise ManifestError(
+            f"{folder} holds no export that can be read: nothing in it was touched.",
+            "Look what lies there, delete it or move it elsewhere, and run the command again.",
+        )
     form = FORMATS[facts["format"]]
-    gone = form.forget(folder, sample_ids)
-    _tell(folder, facts, _rows_of(store, int(facts["samples_version"])), store)
-    left = facts["samples"] - len(form.ids(folder))
+    with changed_folder(folder) as part:
+        gone = form.forget(part, sample_ids)
+        _tell(part, facts, _rows_of(store, facts["samples_version"]), store)
+        left = facts["samples"] - len(form.ids(part))
     return f"{folder}: {gone} samples forgotten, {left} in all since it was made."
 
 

@@ -8,18 +8,40 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from data_manifests.errors import InputError, ManifestError, StorageError
 from data_manifests.media import write_atomic
 
-__all__ = ["FACTS", "data_files", "new_folder", "read_facts", "sweep", "write_json", "write_sums"]
+__all__ = [
+    "FACTS",
+    "NAMES",
+    "changed_folder",
+    "data_files",
+    "new_folder",
+    "read_facts",
+    "sweep",
+    "write_json",
+    "write_sums",
+]
 
 FACTS = "export.json"  # its presence says that the folder is ours
 SUMS = "SHA256SUMS"
+NAMES = ("parquet", "datasets", "webdataset")  # the formats that there are
+_TOLD: Mapping[str, type] = MappingProxyType(
+    {
+        "format": str,
+        "name": str,
+        "samples_version": int,
+        "made_at": str,
+        "samples": int,
+        "left_out": dict,
+    }
+)
 
 
 @contextmanager
@@ -31,13 +53,30 @@ def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     _check_place(folder, overwrite=overwrite)
     with _storage_errors(folder), _locked(_part(folder)) as part:
         _heal(folder)
-        _empty(part)
-        try:
+        with _filled(part, folder):
             yield part
-            _put(part, folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+
+
+@contextmanager
+def changed_folder(folder: Path) -> Iterator[Path]:
+    """A hidden copy of an export to change, which takes its place when all went well.
+
+    Files are links to those of the export: replace them, never write into them. Raises
+    ManifestError if the data isn't what its sums say, or while an export is being written there.
+    """
+    folder = folder.resolve()  # it may have been moved, and a link left in its place
+    sweep(folder)
+    with _storage_errors(folder), _locked(_part(folder)) as part, _filled(part, folder):
+        _check_sums(folder)
+        shutil.copytree(
+            folder,
+            part,
+            symlinks=True,
+            ignore=shutil.ignore_patterns(FACTS),
+            copy_function=_link,
+            dirs_exist_ok=True,
+        )
+        yield part
 
 
 def sweep(folder: Path) -> None:
@@ -49,7 +88,7 @@ def sweep(folder: Path) -> None:
     with _storage_errors(folder):
         if part.is_dir():
             with _locked(part):
-                shutil.rmtree(part)
+                _remove(part)
         _heal(folder)
         for left in folder.rglob(".part-*"):
             left.unlink(missing_ok=True)
@@ -61,7 +100,9 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and "format" in facts else None
+    if not isinstance(facts, dict) or facts.get("format") not in NAMES:
+        return None
+    return facts if all(isinstance(facts.get(k), kind) for k, kind in _TOLD.items()) else None
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -77,11 +118,8 @@ def write_json(target: Path, value: object) -> None:
 
 def write_sums(folder: Path) -> None:
     """Write SHA256SUMS over every file, as `sha256sum --check` reads it."""
-    lines = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS):
-        with path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS)
+    lines = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths]
     write_atomic(folder / SUMS, "".join(lines).encode())
 
 
@@ -96,6 +134,45 @@ def _check_place(folder: Path, *, overwrite: bool) -> None:
         raise InputError(
             f"{folder} holds an export already.", "Add --overwrite, or choose another folder."
         )
+    ours = {SUMS, *_read_sums(folder)}
+    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+    other = next((n for n in found if n not in ours and "/.part-" not in f"/{n}"), None)
+    if other is not None:
+        raise InputError(
+            f"{folder} holds {other}, which is not of the export.",
+            "Move it elsewhere, or choose another folder.",
+        )
+
+
+def _check_sums(folder: Path) -> None:
+    """Raises ManifestError if a file of samples isn't what SHA256SUMS says.
+
+    A card may be edited; but what can't be read as it was written could hide a sample.
+    """
+    sums = _read_sums(folder)
+    listed = {name for name in sums if name.endswith((".parquet", ".tar"))}
+    standing = {path.relative_to(folder).as_posix() for path in data_files(folder)}
+    for name in sorted(listed | standing):
+        path = folder / name
+        if not path.is_file() or _sha256(path) != sums.get(name):
+            raise ManifestError(
+                f"{path} is not the file that {SUMS} tells of.",
+                "Delete the export, or make it again with --overwrite.",
+            )
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    """SHA-256 by file name, as the folder says; empty if it says nothing that can be read."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @contextmanager
@@ -127,6 +204,21 @@ def _storage_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _filled(part: Path, folder: Path) -> Iterator[None]:
+    """The hidden folder emptied, and put under its final name once it is filled."""
+    _check_ours(part)
+    write_json(part / FACTS, {"unfinished": True})
+    _empty(part)
+    try:
+        yield
+        _put(part, folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove(part)
+        raise
+
+
 def _put(part: Path, folder: Path) -> None:
     """Two renames where there was an export: if we are killed between them, the old one is put
     back by whoever comes next."""
@@ -134,23 +226,52 @@ def _put(part: Path, folder: Path) -> None:
         folder.rename(_old(folder))
     part.rename(folder)
     _sync(folder.parent)
-    shutil.rmtree(_old(folder), ignore_errors=True)
+    if _old(folder).is_dir():
+        with contextlib.suppress(OSError):
+            _remove(_old(folder))
 
 
 def _heal(folder: Path) -> None:
     old = _old(folder)
-    if old.is_dir() and not folder.exists():
+    if not old.is_dir():
+        return
+    _check_ours(old)
+    if folder.exists():
+        _remove(old)
+    else:
         old.rename(folder)
-    elif old.is_dir():
-        shutil.rmtree(old)
 
 
-def _empty(part: Path) -> None:
-    for left in part.iterdir():
+def _check_ours(hidden: Path) -> None:
+    """Raises ManifestError for a folder beside the export that no export of ours has left there."""
+    if not (hidden / FACTS).is_file() and any(hidden.iterdir()):
+        raise ManifestError(
+            f"{hidden} is in the way, and no export has left it there.",
+            "Look what lies there, move it elsewhere and run the command again.",
+        )
+
+
+def _remove(hidden: Path) -> None:
+    """Remove a folder that is ours; what says so goes last, so that a kill leaves it ours."""
+    _check_ours(hidden)
+    _empty(hidden)
+    (hidden / FACTS).unlink(missing_ok=True)
+    hidden.rmdir()
+
+
+def _empty(hidden: Path) -> None:
+    for left in hidden.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
-        else:
+        elif left.name != FACTS:
             left.unlink()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # not every disk has links
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _part(folder: Path) -> Path:

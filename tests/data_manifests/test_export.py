@@ -444,15 +444,111 @@ def test_everybody_can_be_forgotten(gallery: Any) -> None:
         assert left == {"README.md", "export.json", "SHA256SUMS"}
 
 
-def test_an_export_that_was_moved_or_replaced_is_said(gallery: Any) -> None:
+@pytest.mark.parametrize("facts", ["[]", "{", '{"format": "csv"}', None])
+def test_a_folder_without_facts_that_can_be_read_is_never_taken_as_done(
+    gallery: Any, facts: str | None
+) -> None:
     done = made(gallery, "parquet")
     folder, ids = Path(done.row.path), frozenset({gallery.samples[0].sample_id})
-    (folder / export_folder.FACTS).write_text("[]")
-    assert "no export any more" in forget(done.row, ids, gallery.store, gallery.place.media)
+    (folder / export_folder.FACTS).unlink()
+    if facts is not None:
+        (folder / export_folder.FACTS).write_text(facts)
+    before = files_in(folder)
+    with pytest.raises(ManifestError, match="no export that can be read"):
+        forget(done.row, ids, gallery.store, gallery.place.media)
+    assert files_in(folder) == before
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_forgotten_where_data_is_not_what_its_sums_say(gallery: Any, name: str) -> None:
+    """A tar file with a bad head ends there without a word: what comes after it would be lost."""
+    done = made(gallery, name, ExportConfig())
+    folder, ids = Path(done.row.path), frozenset({gallery.samples[0].sample_id})
+    path = next(iter(sorted(folder.rglob("train*"))))
+    good = path.read_bytes()
+    bad = bytearray(good)
+    bad[200 + (second_sample(path) if name == "webdataset" else 0)] ^= 0xFF
+    path.write_bytes(bad)
+    before = files_in(folder)
+    with pytest.raises(ManifestError, match=path.name):
+        forget(done.row, ids, gallery.store, gallery.place.media)
+    assert files_in(folder) == before
+    path.unlink()
+    with pytest.raises(ManifestError, match=path.name):
+        forget(done.row, ids, gallery.store, gallery.place.media)
+    path.write_bytes(good)
+    (folder / "README.md").write_text("a card that somebody has edited")
+    assert "1 samples" in forget(done.row, ids, gallery.store, gallery.place.media)
+    assert sorted(folder.parent.glob(".*")) == []
+
+
+def second_sample(path: Path) -> int:
+    """Where the second sample of a tar file begins, in bytes."""
+    with tarfile.open(path) as tar:
+        return tar.getmembers()[3].offset
+
+
+def test_an_export_that_was_moved_and_linked_is_forgotten_where_it_lies(
+    gallery: Any, tmp_path: Path
+) -> None:
+    done = made(gallery, "webdataset")
+    folder, ids = Path(done.row.path), frozenset({gallery.samples[0].sample_id})
+    (tmp_path / "disk").mkdir()
+    moved = folder.rename(tmp_path / "disk/moved")
+    folder.symlink_to(moved)
+    forget(done.row, ids, gallery.store, gallery.place.media)
+    assert folder.is_symlink()
+    assert not ids & FORMATS["webdataset"].ids(moved)
+
+
+def test_the_formats_that_a_folder_may_tell_of_are_those_there_are() -> None:
+    assert tuple(FORMATS) == export_folder.NAMES
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("export.json", '{"format": "csv"}', "it is no export"),
+        ("export.json", '{"format": "parquet"}', "it is no export"),
+        ("diary.txt", "mine", "holds diary.txt"),
+        ("notes/diary.txt", "mine", "holds notes/diary.txt"),
+        ("SHA256SUMS", "", "which is not of the export"),
+    ],
+)
+def test_overwriting_never_takes_files_of_others_away(
+    gallery: Any, file: str, text: str, said: str
+) -> None:
+    folder = Path(made(gallery, "parquet").row.path)
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(text)
+    before = files_in(folder)
+    with pytest.raises(InputError, match=said):
+        made(gallery, "parquet", overwrite=True)
+    assert files_in(folder) == before
+
+
+@pytest.mark.parametrize("ending", ["old", "part"])
+def test_a_hidden_folder_of_others_beside_an_export_stays(gallery: Any, ending: str) -> None:
+    done = made(gallery, "parquet")
+    folder, ids = Path(done.row.path), frozenset({gallery.samples[0].sample_id})
+    beside = folder.with_name(f".parquet.{ending}")
+    beside.mkdir()
+    (beside / "diary.txt").write_text("mine")
+    with pytest.raises(ManifestError, match=f".parquet.{ending} is in the way"):
+        made(gallery, "parquet", overwrite=True)
+    with pytest.raises(ManifestError, match=f".parquet.{ending} is in the way"):
+        forget(done.row, ids, gallery.store, gallery.place.media)
+    assert files_in(beside) == {"diary.txt": b"mine"}
+
+
+def test_an_export_that_was_moved_away_is_said(gallery: Any) -> None:
+    done = made(gallery, "parquet")
+    folder, ids = Path(done.row.path), frozenset({gallery.samples[0].sample_id})
     folder.rename(folder.with_name("elsewhere"))
     part = folder.with_name(".parquet.part")
     part.mkdir()
     (part / "train.parquet").write_bytes(b"half written when it was killed")
+    (part / export_folder.FACTS).write_text('{"unfinished": true}')
     said = forget(done.row, ids, gallery.store, gallery.place.media)
     assert "is not there any more" in said
     assert not part.exists()
