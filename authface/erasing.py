@@ -237,17 +237,22 @@ def _say_runs(plan: Plan) -> None:
 
 
 def _say_originals(plan: Plan) -> None:
+    from data_manifests.traces import path_text
+
     originals = plan.person.originals
     if originals:
         _say_paths("original files are not touched: deleting them is their owner's part", originals)
-    outside = plan.person.of("returned") - {str(p) for p in plan.traces.returned}
+    outside = plan.person.of("returned") - {path_text(p) for p in plan.traces.returned}
     _say_paths("retouched files lie outside the workspace and are not touched", tuple(outside))
 
 
 def _say_paths(what: str, paths: tuple[object, ...]) -> None:
     if paths:
+        from data_manifests.traces import path_text
+
         console.note(f"{len(paths)} {what}")
         for path in paths[:MANY]:
-            console.say(f"  {console.one_line(str(path))}")
+            told = path_text(path) if isinstance(path, Path) else str(path)
+            console.say(f"  {console.one_line(told)}")
         if len(paths) > MANY:
             console.say(f"  and {len(paths) - MANY} more")

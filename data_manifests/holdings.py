@@ -11,6 +11,7 @@ from data_manifests.media import Workspace
 from data_manifests.person import doom_of
 from data_manifests.scrub import doomed_rows
 from data_manifests.store import TABLES, Store
+from data_manifests.traces import path_text
 
 __all__ = ["holdings"]
 
@@ -32,7 +33,7 @@ def holdings(store: Store, place: Workspace, plan: Plan) -> dict[str, Any]:
         "label_studio_tasks": [list(t) for t in person.sent],
         "exports": list(plan.exports),
         "runs": [asdict(r) for r in plan.runs],
-        "other_files": [str(p) for p in (*plan.traces.doomed, *plan.traces.named)],
+        "other_files": [path_text(p) for p in (*plan.traces.doomed, *plan.traces.named)],
     }
 
 

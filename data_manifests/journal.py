@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from data_manifests.errors import ManifestError
 from data_manifests.private import write_private
@@ -30,17 +30,19 @@ class Journal:
 
     def begin(self, plan: Any) -> None:
         """Write the plan down before its first step."""
-        write_private(self.file, TypeAdapter(type(plan)).dump_json(plan).decode())
+        # Not dump_json: a file's name need not be UTF-8, and json escapes what is not.
+        told = TypeAdapter(type(plan)).dump_python(plan, mode="json")
+        write_private(self.file, json.dumps(told))
 
     def read(self, kind: type[T]) -> T | None:
         """The plan of an erasure that was begun and not ended, none if there is none."""
         if not self.file.exists():
             return None
         try:
-            return TypeAdapter(kind).validate_json(self.file.read_bytes())
-        except ValidationError as error:
+            return TypeAdapter(kind).validate_python(json.loads(self.file.read_bytes()))
+        except ValueError as error:  # also pydantic's ValidationError
             raise ManifestError(
-                f"{self.file} can't be read: {error.errors()[0]['msg']}.",
+                f"{self.file} can't be read: {str(error).splitlines()[-1].strip()}.",
                 "Move it away, and erase the subject again.",
             ) from error
 

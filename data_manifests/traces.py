@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.media import Workspace
-from data_manifests.person import Person
+from data_manifests.person import Person, doom_of
 
-__all__ = ["Traces", "delete_media", "delete_traces", "find_traces"]
+__all__ = ["Traces", "delete_media", "delete_traces", "find_traces", "path_text"]
 
 PART = ".part-"
 QUIET_S = 60  # a file under its first name that nobody wrote to for so long has lost its writer
 _SIDECAR = ".authface.json"
 _PAGES = (".html", ".htm")
+_MADE_HERE = b'<meta name="generator" content="AuthFace'  # stands in every page that we write
+_MARK_WITHIN = 4096  # bytes from the start of a page
 _TEXTS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".md", ".log", ".xml", ".xmp", ".toml")
 _KEPT = {"tables", "label-studio", "receipts"}  # seen to elsewhere
 _OURS = {
@@ -39,7 +41,7 @@ class Traces:
 
     restored: tuple[Path, ...] = ()  # restored photos and their sidecars
     returned: tuple[Path, ...] = ()  # retouched files that came back into the workspace
-    pages: tuple[Path, ...] = ()  # HTML pages, which can be made anew
+    pages: tuple[Path, ...] = ()  # HTML pages of our making, which can be made anew
     caches: tuple[Path, ...] = ()  # named by one of the person's hashes
     parts: tuple[Path, ...] = ()  # left half written by a killed process
     named: tuple[Path, ...] = ()  # files of other making that name the person: not deleted
@@ -59,7 +61,7 @@ def find_traces(place: Workspace, person: Person, *, exports: tuple[Path, ...] =
         kind = _kind(path, wanted)
         if kind == "restored":
             picture = path.with_name(path.name.removesuffix(_SIDECAR))
-            ours = picture.is_file() and str(picture) not in wanted.originals
+            ours = picture.is_file() and path_text(picture) not in wanted.originals
             found[kind].update({path, picture} if ours else {path})
         elif kind:
             found[kind].add(path)
@@ -81,6 +83,11 @@ def delete_traces(traces: Traces) -> None:
         _unlink(path)
 
 
+def path_text(path: Path) -> str:
+    """A path as the tables hold it: bytes that are no UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 class _Wanted:
     """The person's hashes and paths, ready to be looked for in names and bytes."""
 
@@ -90,28 +97,35 @@ class _Wanted:
         kinds = ("photo", "pixels", "sample", "retouch")
         self.hashes = stems.union(*(person.of(k) for k in kinds))
         self.encoded = {h.encode() for h in self.hashes}
-        long = {*person.originals, *person.of("face"), *person.names}
+        long = {*person.originals, *person.of("face")}
         self.texts = tuple(t.encode() for t in sorted(long) if len(t) > 4)
+        self.file_names = tuple(n.encode() for n in sorted(person.names))
+        self.without_names = doom_of(person).without_names
         self.originals = frozenset(person.originals)
         self.returned = person.of("returned")
 
     def names(self, text: str) -> bool:
         """Whether a file's name holds one of the hashes."""
-        return any(m.decode() in self.hashes for m in _HEX.findall(text.encode()))
+        return any(m.decode() in self.hashes for m in _HEX.findall(os.fsencode(text)))
 
     def inside(self, data: bytes) -> bool:
         """Whether the bytes hold a hash, a path, a face's id or a file name of the person."""
         if not self.encoded.isdisjoint(_HEX.findall(data)):
             return True
-        return any(text in data for text in self.texts)
+        if any(text in data for text in self.texts):
+            return True
+        if not any(name in data for name in self.file_names):  # quicker than the words around it
+            return False
+        text = data.decode("utf-8", "replace")
+        return self.without_names(text) != text
 
 
 def _kind(path: Path, wanted: _Wanted) -> str:
     if path.name.startswith(PART):
         return "parts" if time.time() - path.stat().st_mtime > QUIET_S else "busy"
-    if path.name in _OURS or str(path) in wanted.originals:
+    if path.name in _OURS or path_text(path) in wanted.originals:
         return ""  # an original is its owner's, wherever it lies
-    if str(path) in wanted.returned:
+    if path_text(path) in wanted.returned:
         return "returned"
     if path.name.endswith(_SIDECAR):
         return "restored" if _made_from(path, wanted) else ""
@@ -120,9 +134,12 @@ def _kind(path: Path, wanted: _Wanted) -> str:
 
 def _kind_inside(path: Path, wanted: _Wanted) -> str:
     suffix = path.suffix.lower()
-    if suffix in (*_PAGES, *_TEXTS) and wanted.inside(_bytes(path)):
-        return "pages" if suffix in _PAGES else "named"
-    return ""
+    if suffix not in (*_PAGES, *_TEXTS):
+        return ""
+    data = _bytes(path)
+    if not wanted.inside(data):
+        return ""
+    return "pages" if suffix in _PAGES and _MADE_HERE in data[:_MARK_WITHIN] else "named"
 
 
 def _made_from(sidecar: Path, wanted: _Wanted) -> bool:

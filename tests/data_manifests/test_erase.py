@@ -21,15 +21,18 @@ from deltalake import DeltaTable
 from PIL import Image
 
 from data_manifests import erase, rewrite
+from data_manifests import traces as traces_of
 from data_manifests.assemble import BuildConfig, build
 from data_manifests.consent import grant
 from data_manifests.erase import Plan, carry_out, finish, pending, plan_erasure
 from data_manifests.errors import ConfigError, InputError, ManifestError, RemoteError
 from data_manifests.fsck import prove
+from data_manifests.holdings import holdings
 from data_manifests.journal import Journal
 from data_manifests.ledger import verify_ledger
 from data_manifests.media import Workspace, write_media
 from data_manifests.person import find_person
+from data_manifests.private import write_private
 from data_manifests.receipt import is_genuine
 from data_manifests.records import (
     Annotation,
@@ -184,7 +187,7 @@ def furnish(root: Path) -> House:
     store.remove(Sample, [first, second], why=f"dropped {first}")
     _mark_twin(store, photos)
     _runs(place, store)
-    page = f"<img title='{photos[2 * EACH].path}'>"
+    page = f'<meta name="generator" content="AuthFace photos"><i>{photos[2 * EACH].path}</i>'
     (root / "photos.html").write_text(page)
     _restored(root / "restored", photos[2 * EACH], "mine.png")
     _restored(root / "restored", photos[0], "other.png")
@@ -665,3 +668,59 @@ def test_other_peoples_files_keep_their_names(house: House) -> None:
     assert kept.verdicts[0].reason == said.replace(f"of {name}:", "of erased:")
     log = [p.read_text() for p in house.store.folder.glob("photos/_delta_log/*.json")]
     assert any(f"Copy of {name} and erased" in text for text in log)
+
+
+def test_only_pages_of_our_making_are_deleted_and_a_longer_name_is_another_file(
+    house: House,
+) -> None:
+    name, root = Path(house.photos()[0].path).name, house.place.root
+    ours = '<meta charset="utf-8"><meta name="generator" content="AuthFace stats">'
+    pages = {
+        "blog.html": f"<p>{name}</p>",
+        "stats.html": f"{ours}<p>{name}</p>",
+        "others.html": f"{ours}<p>x{name} and {name}.bak</p>",
+    }
+    for file, text in pages.items():
+        (root / file).write_text(text)
+    outcome = erase_now(house)
+    assert outcome.plan.traces.named == (root / "blog.html",)
+    assert sorted(p.name for p in root.glob("*.html")) == ["blog.html", "others.html"]
+
+
+@pytest.mark.parametrize("page", ["report", "stats", "photos"])
+def test_every_page_that_we_write_says_so(page: str) -> None:
+    (template,) = Path().glob(f"*/templates/{page}.html.j2")
+    head = template.read_bytes()[: traces_of._MARK_WITHIN]
+    assert traces_of._MADE_HERE in head
+
+
+def test_file_names_that_are_no_utf8_are_found_and_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, root = house.photos()[0], house.place.root
+    cache = root / f"{photo.photo_id}-\udcff.bin"
+    note = root / "\udcfe.txt"
+    cache.write_bytes(b"cached")
+    note.write_text(photo.path)
+    plan = plan_erasure(house.store, house.place, WHO)
+    told = json.dumps(holdings(house.store, house.place, plan), ensure_ascii=False)
+    assert "-\\\\xff.bin" in told
+    write_private(root.parent / "report.json", told)
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(erase, "_bury", stop)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(house.store, house.place, plan, gone)
+    monkeypatch.undo()
+    assert Journal(root).read(Plan) == plan
+    list(finish(house.store, house.place, gone))
+    assert not cache.exists()
+    assert note.exists()
+
+
+def test_a_journal_that_is_damaged_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".erasing.json").write_text("{")
+    with pytest.raises(ManifestError, match="can't be read"):
+        Journal(tmp_path).read(Plan)
