@@ -5,13 +5,19 @@ Nothing is opened here but text: a picture is only named.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data_manifests.import_files import LONGEST_TEXT, Folder, clean, parse_json, read_json
+from data_manifests.import_files import (
+    LONGEST_TEXT,
+    Folder,
+    as_json,
+    clean,
+    parse_json,
+    read_json,
+)
 from data_manifests.import_shapes import Answer, Aside, Found, is_picture
 
 __all__ = ["read_authface_hq", "read_captions", "said_answer"]
@@ -75,7 +81,7 @@ def said_answer(value: Any, stem: str, *, groups: bool) -> Answer | None:
     if not words or len(words) > LONGEST_TEXT:
         return None
     return Answer(
-        raw=json.dumps(value, sort_keys=True, ensure_ascii=False),
+        raw=as_json(value),
         decision="accept",
         caption=words,
         semantic_tags=tags.get("semantic_tags", ()),

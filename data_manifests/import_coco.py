@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from data_manifests.errors import InputError
-from data_manifests.import_files import LONGEST_TEXT, Folder, clean
+from data_manifests.import_files import LONGEST_TEXT, Folder, as_json, clean
 from data_manifests.import_shapes import (
     Answer,
     Aside,
@@ -89,7 +88,7 @@ def _coco_answer(
             marks.append(Mark(label, left, top, left + wide, top + high))
     raw = {"image": image, "annotations": [said for _, _, said in ordered]}
     return Answer(
-        raw=json.dumps(raw, sort_keys=True, ensure_ascii=False),
+        raw=as_json(raw),
         caption=words[0][:LONGEST_TEXT] if words else None,
         marks=tuple(marks),
     )

@@ -28,6 +28,7 @@ __all__ = [
     "PICTURES",
     "Folder",
     "Picture",
+    "as_json",
     "bare_png",
     "clean",
     "list_folder",
@@ -123,6 +124,12 @@ def parse_json(data: bytes) -> Any:
         raise ValueError(f"it is no JSON: {error.msg} at line {error.lineno}") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def as_json(value: object) -> str:
+    """The value as JSON that any table can hold: half a character, which is no text, is escaped."""
+    told = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return told.encode("utf-8", "backslashreplace").decode()
 
 
 def read_picture(path: Path, pixel_hash: PixelHash | None = None) -> Picture:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, field_validator
 
-from data_manifests.import_files import LONGEST_TEXT, Folder, clean
+from data_manifests.import_files import LONGEST_TEXT, Folder, as_json, clean
 from data_manifests.import_shapes import (
     Answer,
     Aside,
@@ -36,7 +35,7 @@ class Value(Outside):
 
     choices: tuple[str, ...] = Field(default=(), description="what was picked")
     text: tuple[str, ...] = Field(default=(), description="what was written")
-    rating: int | None = Field(default=None, description="stars")
+    rating: int | None = Field(default=None, ge=0, le=1000, description="stars")
     x: float = Field(default=0, allow_inf_nan=False, description="percent of the width")
     y: float = Field(default=0, allow_inf_nan=False, description="percent of the height")
     width: float = Field(default=0, allow_inf_nan=False, description="percent of the width")
@@ -76,6 +75,12 @@ class StudioAnswer(Outside):
     def _id_of_person(cls, value: Any) -> Any:
         return value.get("id") if isinstance(value, Mapping) else value
 
+    @field_validator("created_at", "updated_at")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        # Tables hold UTC: without a zone, each import would find that the time has changed.
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
 
 class StudioTask(Outside):
     """One task of an export."""
@@ -114,8 +119,8 @@ def read_label_studio(
 
 def _studio_answer(answer: StudioAnswer, said: Any, columns: Mapping[str, str]) -> Answer:
     made = Answer(
-        raw=json.dumps(said.get("result", []), sort_keys=True, ensure_ascii=False),
-        who=str(answer.completed_by if answer.completed_by is not None else answer.id),
+        raw=as_json(said.get("result", [])),
+        who=clean(str(answer.completed_by if answer.completed_by is not None else answer.id)),
         state="skipped" if answer.was_cancelled else "counted",
         ground_truth=answer.ground_truth,
         lead_time_s=answer.lead_time,
@@ -156,11 +161,12 @@ def _with_choices(answer: Answer, item: Item, column: str) -> Answer:
 
 def _mark(item: Item) -> Mark:
     value = item.value
-    label = (value.rectanglelabels or value.keypointlabels)[0]
+    label = clean((value.rectanglelabels or value.keypointlabels)[0])
+    origin = clean(item.origin)
     if value.keypointlabels:
-        return Mark(label, value.x, value.y, percent=True, origin=item.origin)
+        return Mark(label, value.x, value.y, percent=True, origin=origin)
     right, bottom = value.x + value.width, value.y + value.height
-    return Mark(label, value.x, value.y, right, bottom, percent=True, origin=item.origin)
+    return Mark(label, value.x, value.y, right, bottom, percent=True, origin=origin)
 
 
 def _finder(folder: Folder) -> Callable[[Mapping[str, Any]], str]:

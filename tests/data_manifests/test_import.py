@@ -596,6 +596,62 @@ def test_a_label_studio_export(place: Workspace, tmp_path: Path) -> None:
     assert "x@y.z" not in json.dumps([a.raw for a in store.read(Annotation)])
 
 
+def test_half_a_character_in_words_stops_no_import(place: Workspace, tmp_path: Path) -> None:
+    words = "half \ud83d of a smile"
+    picture(tmp_path / "hq/woman/a.png", 1)
+    (tmp_path / "hq/woman/a_qwen.json").write_text(json.dumps({"caption": words, words: 1}))
+    picture(tmp_path / "captions/b.png", 2)
+    (tmp_path / "captions/b.json").write_text(json.dumps({"text": words}))
+    notes = [{"id": 1, "image_id": 1, "caption": words}]
+    coco(tmp_path / "coco", annotations=notes)
+    file = studio(tmp_path / "studio")
+    tasks = json.loads(file.read_text())
+    box = {"x": 1, "y": 2, "width": 3, "height": 4, "rectanglelabels": [words]}
+    given = tasks[2]["annotations"][0]
+    given["id"] = words
+    given["result"] = [
+        choice("decision", "reject") | {"id": words},
+        choice(words, words),
+        {"from_name": "note", "value": {"text": words}},
+        {"from_name": "box", "origin": words, "value": box},
+    ]
+    file.write_text(json.dumps(tasks))
+    for format, folder in (("authface-hq", "hq"), ("captions", "captions"), ("coco", "coco")):
+        told = taken(place, open_source(format, tmp_path / folder))
+        assert {o.state for o in told.values()} == {"imported"}
+    told = taken(place, open_source("label-studio", file))
+    assert told["sub/three.png"].state == "answered"  # the picture came in by another set
+    answers = Store(place.tables).read(Annotation)
+    [three] = [a for a in answers if a.decision == "reject"]
+    assert (three.note, three.regions[0].label) == ("half  of a smile", "half  of a smile")
+    assert [a.caption for a in answers].count("half  of a smile") == 3
+    assert any(words in json.dumps(json.loads(a.raw), ensure_ascii=False) for a in answers)
+
+
+@pytest.mark.parametrize("stars", [1e21, 10**30, -1, 1001])
+def test_stars_beyond_reason_set_their_answer_aside(
+    place: Workspace, tmp_path: Path, stars: float
+) -> None:
+    file = studio(tmp_path / "in")
+    tasks = json.loads(file.read_text())
+    tasks[0]["annotations"][0]["result"][-1]["value"]["rating"] = stars
+    file.write_text(json.dumps(tasks))
+    told = states(taken(place, open_source("label-studio", file)))
+    assert "value.rating" in told["export.json: task 0, annotation 0"]
+    assert told["sub/three.png"] == "imported"
+
+
+def test_a_time_without_a_zone_is_utc(place: Workspace, tmp_path: Path) -> None:
+    file = studio(tmp_path / "in")
+    file.write_text(file.read_text().replace("10:00:00Z", "10:00:00"))
+    taken(place, open_source("label-studio", file))
+    versions = Store(place.tables).versions()
+    [told] = {a.updated_at for a in Store(place.tables).read(Annotation) if a.updated_at}
+    assert told == datetime(2025, 3, 1, 10, tzinfo=UTC)
+    again = states(taken(place, open_source("label-studio", file)))
+    assert (again["one.png"], Store(place.tables).versions()) == ("known", versions)
+
+
 def test_names_that_two_files_share_are_not_guessed(place: Workspace, tmp_path: Path) -> None:
     file = studio(tmp_path / "in")
     picture(tmp_path / "in/sub/one.png", 9)
