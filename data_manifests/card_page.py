@@ -12,6 +12,10 @@ __all__ = ["render"]
 MOST_ROWS = 12
 # Licences that Hugging Face knows by name; anything else is "other" with its own words.
 _CC = ("by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd")
+# What a value could begin a picture, a link or HTML with; the backslash, or it would undo its like.
+ESCAPED = str.maketrans(
+    {"\\": "\\\\", "!": "\\!", "[": "\\[", "]": "\\]", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
+)
 KNOWN_LICENCES = {"cc0-1.0", "apache-2.0", "mit", "unlicense", *(f"cc-{kind}-4.0" for kind in _CC)}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -32,15 +36,14 @@ def render(card: Card, *, files: Mapping[str, str] | None = None) -> str:
 
 
 def _header(card: Card, files: Mapping[str, str]) -> Iterator[str]:
-    # Every JSON string is a YAML string, so no name can break the header.
     yield "---"
-    yield f"pretty_name: {json.dumps(card.about.name)}"
+    yield f"pretty_name: {_yaml(card.about.name)}"
     if card.licences:
         only = card.licences[0].lower() if len(card.licences) == 1 else ""
         known = only in KNOWN_LICENCES
         yield f"license: {only if known else 'other'}"
         if not known:
-            yield f"license_name: {json.dumps('; '.join(card.licences))}"
+            yield f"license_name: {_yaml('; '.join(card.licences))}"
     yield f"size_categories: [{next((n for most, n in SIZES if card.samples < most), 'n>1M')}]"
     yield "task_categories: [text-to-image, image-to-image]"
     yield "tags: [faces, portraits, authface]"
@@ -171,9 +174,14 @@ def _cell(cell: object) -> str:
 
 
 def _line(text: str) -> str:
-    """The text on one line and without HTML: names come from files of others."""
-    flat = " ".join(text.split())
-    return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """The text on one line, without HTML, pictures and links: names come from files of others."""
+    return " ".join(text.split()).translate(ESCAPED)
+
+
+def _yaml(text: str) -> str:
+    """The text as a string of YAML that no name can break out of; readable where it can be."""
+    told = (json.dumps(c, ensure_ascii=not c.isprintable())[1:-1] for c in text)
+    return f'"{"".join(told)}"'
 
 
 def _count(count: int, one: str, many: str = "") -> str:

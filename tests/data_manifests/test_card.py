@@ -116,6 +116,35 @@ def test_names_from_files_of_others_cannot_break_the_page(gallery: Any) -> None:
     assert "| a\\|b --- license: mit" in text
 
 
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "![x](https://example.org/seen.png)",
+        "\\![x](https://example.org/seen.png)",
+        "[x](https://example.org)",
+        '<img src="https://example.org/seen.png">',
+    ],
+)
+def test_a_value_is_no_picture_and_no_link_on_the_page(gallery: Any, evil: str) -> None:
+    markdown = pytest.importorskip("markdown_it")
+    photo = gallery.store.read(Photo)[0]
+    capture = replace(photo.capture, camera=evil)
+    gallery.store.upsert(Photo, [replace(photo, capture=capture, licence=evil)], why="test")
+    _, text = page(gallery)
+    shown = markdown.MarkdownIt("commonmark", {"html": True}).enable("table")
+    html = shown.render(text.split("\n---\n", 1)[1])
+    assert "example.org" in html
+    assert "<img" not in html
+    assert "<a " not in html
+
+
+def test_a_name_in_any_script_is_readable_in_the_header(gallery: Any) -> None:
+    name = 'Portr\xe4ts \u4eba\u7269 \U0001f642 \u2028 \x85 \x07 "quoted" \\ end'
+    text = render(card_of(gallery.store, name=name))
+    assert "Portr\xe4ts \u4eba\u7269 \U0001f642" in text.split("\n---\n")[0]
+    assert yaml.safe_load(text.split("\n---\n")[0])["pretty_name"] == name
+
+
 def test_answers_that_do_not_count_are_not_counted(gallery: Any) -> None:
     answer = gallery.store.read(Annotation)[0]
     gallery.store.upsert(Annotation, [replace(answer, state="set_aside")], why="test")
