@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from curation.pipeline import Ingested
+from data_manifests.media import Workspace
 from data_manifests.records import Face, Photo
 from data_manifests.store import Store
+from data_manifests.tombstones import Watch
+from data_manifests.traces import delete_unnamed
 
 __all__ = ["BATCH", "commit", "known_photos"]
+
+log = logging.getLogger(__name__)
 
 _Standing = dict[str, dict[str, str | None]]  # photo_id -> face_id -> identity group
 
@@ -27,9 +33,10 @@ def commit(store: Store, stream: Iterable[Ingested], *, batch: int = BATCH) -> I
     """Yield the stream as it comes and write its rows, also when it breaks off.
 
     A commit waits for `batch` photos, and longer where commits have become slow, so that a table
-    of 100,000 photos takes no more of the time than a small one.
+    of 100,000 photos takes no more of the time than a small one. What was erased since the stream
+    began is not written, though it was yielded.
     """
-    before = _faces_by_photo(store)
+    before, watch = _faces_by_photo(store), Watch(store)
     waiting: list[Ingested] = []
     started, spent = time.monotonic(), 0.0
     try:
@@ -38,12 +45,36 @@ def commit(store: Store, stream: Iterable[Ingested], *, batch: int = BATCH) -> I
                 waiting.append(item)
             if len(waiting) >= batch and spent <= _SHARE * (time.monotonic() - started):
                 begun = time.monotonic()
-                _write(store, waiting, before)
+                _write(store, _without_erased(store, waiting, watch), before)
                 waiting = []
                 spent += time.monotonic() - begun
             yield item
     finally:
-        _write(store, waiting, before)
+        _write(store, _without_erased(store, waiting, watch), before)
+
+
+def _without_erased(store: Store, items: list[Ingested], watch: Watch) -> list[Ingested]:
+    """The items but for those erased by now; the pictures just made of these are deleted."""
+    erased = watch.now()
+    gone = [
+        i
+        for i in items
+        if i.photo and (erased.has(i.photo.photo_id) or erased.has_pixels(i.photo.pixel_hash))
+    ]
+    if not gone:
+        return items
+    log.warning("%d photos were erased while they were read: they are refused", len(gone))
+    kept = [i for i in items if i not in gone]
+    beside = {m for i in kept for m in _media(i)}
+    made = {m for i in gone for m in _media(i)} - beside
+    delete_unnamed(store, Workspace(store.folder.parent).media, made)
+    return kept
+
+
+def _media(item: Ingested) -> Iterator[str]:
+    if item.photo is not None:
+        yield from (m for m in (item.photo.proxy_path, item.photo.thumb_path) if m)
+    yield from (crop.path for face in item.faces for crop in face.crops)
 
 
 def _write(store: Store, items: list[Ingested], before: _Standing) -> None:

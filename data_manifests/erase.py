@@ -179,7 +179,7 @@ def _do(
         rewrite_table(store, noun, doom, receipt_id=plan.receipt_id)
     still = media_named(store, doom)[1]
     media = tuple(m for m in person.media if m not in still)
-    delete_media(place, media)
+    delete_media(place.media, media)
     (place.tables / STATE).unlink(missing_ok=True)  # a check that was stopped lists files by name
     delete_traces(plan.traces)
     mark_runs(place.runs, plan.runs, receipt_id=plan.receipt_id, erased_at=plan.begun_at)

@@ -24,7 +24,8 @@ from data_manifests.media import write_media
 from data_manifests.outgoing import in_groups
 from data_manifests.records import Annotation, Consensus, Face, Photo
 from data_manifests.store import Store
-from data_manifests.tombstones import REASON, Erased, erased_in
+from data_manifests.tombstones import REASON, Erased, Watch
+from data_manifests.traces import delete_unnamed
 
 __all__ = ["FORMATS", "Outcome", "Rules", "Source", "entries", "import_entries", "open_source"]
 
@@ -114,13 +115,13 @@ def import_entries(
     """
     _check_name(origin.name)
     _require_consent(store, origin, now)
-    erased = erased_in(store)
+    watch = Watch(store)
     known = _known(store)
     seen: dict[str, str] = {}  # photo id -> the entry that brought it in
     for batch in in_groups(entries(source, rules), BATCH, lambda _: 1):
         read: list[tuple[str, Rows]] = []
         for entry in batch:
-            one = _read(entry, source.folder, origin, rules, erased)
+            one = _read(entry, source.folder, origin, rules, watch.now())
             if isinstance(one, Rows) and one.photo.photo_id in seen:
                 one = Aside(entry.name, f"same_picture_as: {seen[one.photo.photo_id]}")
             if isinstance(one, Aside):
@@ -130,7 +131,12 @@ def import_entries(
             if media is not None and one.photo.photo_id not in known:
                 _keep_crop(media, one)
             read.append((entry.name, replace(one, crop=b"")))  # a batch holds no pixels
+        gone = [(name, r) for name, r in read if _is_erased(r.photo, watch.now())]
+        yield from (Outcome(name, "set_aside", REASON) for name, _ in gone)
+        read = [one for one in read if one not in gone]
         yield from _commit(store, read, origin, rules.settle, write=media is not None)
+        if media is not None:
+            delete_unnamed(store, media, (c.path for _, r in gone for c in r.face.crops))
 
 
 def _check_name(name: str) -> None:
@@ -165,6 +171,10 @@ def _read(
         return rows_of(entry, picture, path, origin)
     except UnreadablePhoto as error:
         return Aside(entry.name, f"{error.reason}: it {error.wrong}")
+
+
+def _is_erased(photo: Photo, erased: Erased) -> bool:
+    return erased.has(photo.photo_id) or erased.has_pixels(photo.pixel_hash)
 
 
 def _keep_crop(media: Path, rows: Rows) -> None:

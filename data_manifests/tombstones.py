@@ -18,7 +18,7 @@ from data_manifests.private import make_key
 from data_manifests.records import Tombstone
 from data_manifests.store import Store
 
-__all__ = ["REASON", "Erased", "erased_in", "key_file", "mark_of", "marks_of", "open_key"]
+__all__ = ["REASON", "Erased", "Watch", "erased_in", "key_file", "mark_of", "marks_of", "open_key"]
 
 REASON = "erased_subject"  # why a file that was erased is refused
 _KEY = "key"  # kind of the one mark that stands for the key itself
@@ -49,6 +49,21 @@ class Erased:
 
     def _has(self, kind: str, value: str) -> bool:
         return bool(self.marks) and mark_of(self.key, kind, value) in self.marks
+
+
+class Watch:
+    """The marks as they stand: an erasure may end while a long run still reads files."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._version, self._erased = store, -1, Erased()
+
+    def now(self) -> Erased:
+        """What is erased by now; read again only if the table changed. Raises as `erased_in`."""
+        version = self._store.version(Tombstone)
+        if version is not None and version != self._version:
+            self._erased = erased_in(self._store)
+            self._version = version
+        return self._erased
 
 
 def erased_in(store: Store) -> Erased:

@@ -10,14 +10,23 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.media import Workspace
-from data_manifests.person import Person, doom_of
+from data_manifests.person import Person, doom_of, media_named
+from data_manifests.scrub import Doom
+from data_manifests.store import Store
 
-__all__ = ["Traces", "delete_media", "delete_traces", "find_traces", "path_text"]
+__all__ = [
+    "Traces",
+    "delete_media",
+    "delete_traces",
+    "delete_unnamed",
+    "find_traces",
+    "path_text",
+]
 
 PART = ".part-"
 QUIET_S = 60  # a file under its first name that nobody wrote to for so long has lost its writer
@@ -68,13 +77,20 @@ def find_traces(place: Workspace, person: Person, *, exports: tuple[Path, ...] =
     return Traces(**{n: tuple(sorted(paths)) for n, paths in found.items()})
 
 
-def delete_media(place: Workspace, names: tuple[str, ...]) -> None:
+def delete_media(media: Path, names: tuple[str, ...]) -> None:
     """Delete files below media/, and folders that are empty then; what is gone already is fine."""
     for name in names:
-        _unlink(place.media / name)
-        folder = (place.media / name).parent
-        if folder != place.media and folder.is_dir() and not any(folder.iterdir()):
+        _unlink(media / name)
+        folder = (media / name).parent
+        if folder != media and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def delete_unnamed(store: Store, media: Path, names: Iterable[str]) -> None:
+    """Delete those of the files below media/ that no row of any version names."""
+    there = {name for name in names if (media / name).is_file()}
+    if there:
+        delete_media(media, tuple(sorted(there - media_named(store, Doom({}))[1])))
 
 
 def delete_traces(traces: Traces) -> None:

@@ -21,8 +21,9 @@ from curation.remote import forget_media
 from data_manifests.erase import carry_out, plan_erasure
 from data_manifests.errors import ConfigError
 from data_manifests.media import Workspace
-from data_manifests.records import Photo, Tombstone
+from data_manifests.records import Face, Photo, Tombstone
 from data_manifests.store import Store
+from data_manifests.tombstones import mark_of, open_key
 
 CONFIG = IngestConfig(
     gates=GatesConfig(least_long_side=100, least_megapixels=0.0),
@@ -118,3 +119,35 @@ def test_uploaded_pictures_are_deleted_where_they_lie(tmp_path: Path) -> None:
     (tmp_path / "crops" / "b.png").write_bytes(b"b")
     forget_media(f"file://{tmp_path}/", ["crops/a.png", "crops/gone.png"])
     assert [p.name for p in (tmp_path / "crops").iterdir()] == ["b.png"]
+
+
+def test_who_is_erased_while_an_ingest_reads_does_not_come_back(
+    erased: Path, portrait: NDArray[np.uint8]
+) -> None:
+    place, store = Workspace(erased), Store(erased / "tables")
+    folder = erased.parent / "more"
+    folder.mkdir()
+    Image.fromarray(portrait[::-1].copy()).save(folder / "a.png")
+    Image.fromarray(portrait[::-1, ::-1].copy()).save(folder / "b.png")
+    before = files(erased)
+    stream = ingest([folder], workspace=place, config=CONFIG, known=known_photos(store))
+    said = []
+    for item in commit(store, stream):
+        assert item.photo is not None
+        said.append(item.photo.path.rpartition("/")[2])
+        if said[-1] == "a.png":
+            made = files(erased) - before
+            mark = mark_of(open_key(store), "photo", item.photo.photo_id)
+            row = Tombstone(
+                mark=mark, kind="photo", reason="r", erased_at=datetime.now(UTC), receipt_id="r"
+            )
+            store.append(Tombstone, [row], why="erased meanwhile")
+    assert said == ["a.png", "b.png"]
+    rows = {p.path.rpartition("/")[2]: p for p in store.read(Photo)}
+    assert sorted(rows) == ["b.png", "other.png"]
+    assert made
+    names = {str(rows["b.png"].proxy_path), str(rows["b.png"].thumb_path)}
+    crops = {
+        c.path for f in store.read(Face) if f.photo_id == rows["b.png"].photo_id for c in f.crops
+    }
+    assert files(erased) - before == {f"media/{m}" for m in names | crops}

@@ -794,3 +794,24 @@ def shown(place: Workspace, sample: Sample) -> bytes:
     """The pixels of a sample's crop."""
     with Image.open(place.media / sample.crop_path) as image:
         return image.tobytes()
+
+
+def test_who_is_erased_while_an_import_reads_does_not_come_back(
+    place: Workspace, tmp_path: Path
+) -> None:
+    folder, store = hq(tmp_path / "hq"), Store(place.tables)
+    photo_id = hashlib.sha256((folder / "woman/a.png").read_bytes()).hexdigest()
+
+    def erase_meanwhile(pixels_HWC: Any) -> str:
+        mark = mark_of(open_key(store), "photo", photo_id)
+        row = Tombstone(mark=mark, kind="photo", reason="r", erased_at=NOW, receipt_id="r")
+        store.upsert(Tombstone, [row], why="test")
+        return hashlib.sha256(pixels_HWC.tobytes()).hexdigest()
+
+    rules = replace(RULES, pixel_hash=erase_meanwhile)
+    told = states(taken(place, open_source("authface-hq", folder), rules=rules))
+    assert told["woman/a.png"] == "erased_subject"
+    photos = store.read(Photo)
+    assert photos
+    assert photo_id not in {p.photo_id for p in photos}
+    assert len(list(place.media.rglob("*.png"))) == len(photos)
