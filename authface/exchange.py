@@ -122,8 +122,8 @@ def import_folder(
 ) -> None:
     """Take in an annotated folder: AuthFace-HQ, captions, COCO, Label Studio; exit 3 if not all.
 
-    Pictures stay where they are. Square ones of 512 px and more are crops as they are; the others
-    get one from `authface ingest`.
+    Pictures stay where they are. The pixels of square ones of 512 px and more are crops, without
+    metadata; the others get one from `authface ingest`.
 
     Example: authface manifest import captions portraits --consent-id release-17
     """

@@ -194,7 +194,7 @@ def _commit(
     held = _held(store, [rows for _, rows in read])
     told = [_outcome(name, rows, held, origin) for name, rows in read]
     if write and read:
-        why = f"import {origin.name}"
+        why = "import"  # the set may be called after a person, and logs outlive their rows
         rows = [r for _, r in read]
         new = [r for r in rows if r.photo.photo_id not in held.photos]
         # A photo without a face whose row we wrote: an import was killed between the two.

@@ -24,6 +24,7 @@ from data_manifests.errors import ConsentError, InputError
 from data_manifests.export import Order, export
 from data_manifests.import_rows import Origin
 from data_manifests.importing import Outcome, Rules, Source, import_entries, open_source
+from data_manifests.log import commits
 from data_manifests.media import Workspace
 from data_manifests.outgoing import ExportConfig
 from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Sample, Tombstone
@@ -244,6 +245,14 @@ def test_a_second_import_changes_no_row_and_a_changed_caption_one(
     assert (after["Photo"], after["Face"]) == (before["Photo"], before["Face"])
     assert len(after["Annotation"]) == 5
     assert "other words" in {c.caption for c in after["Consensus"]}
+
+
+def test_the_logs_do_not_tell_what_a_set_is_called(place: Workspace, tmp_path: Path) -> None:
+    taken(place, open_source("authface-hq", hq(tmp_path / "hq")), name="anna-privately")
+    tables = [p.parent for p in place.tables.rglob("_delta_log")]
+    told = [commit.info.get("authface_why", "") for table in tables for commit in commits(table)]
+    assert told.count("import") == 4
+    assert [why for why in told if "anna" in why] == []
 
 
 def test_a_dry_run_writes_nothing(place: Workspace, tmp_path: Path) -> None:
