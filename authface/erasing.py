@@ -46,13 +46,15 @@ def erase(
     place, settings = open_workspace(workspace)
     store, server = Store(place.tables), _Server(place, settings.annotate)
     uploaded = partial(_forget_uploaded, settings.ingest.media_url)
-    complete = True
+    complete, ended = True, False
     if waiting := pending(place):
         console.note(waiting + ("" if yes else "; --yes ends it first"))
-        if yes:
-            for done in finish(store, place, server.forget, forget_media=uploaded):
-                complete &= _say_finished(done)
-    if subject is None:
+    for done in finish(store, place, server.forget, forget_media=uploaded) if yes else ():
+        complete &= _say_finished(done)
+        ended |= _is_end_of(done, subject)
+    if ended:
+        console.done(f"that was the erasure of {subject}: nothing more is held")
+    elif subject is None:
         if not waiting:
             _refuse_nobody()
     elif not yes:
@@ -172,6 +174,13 @@ def _lines(plan: Plan) -> list[tuple[int, str]]:
         (len(plan.runs), "training runs that saw the person"),
     ]
     return [(len(person.of("photo")), "photos"), *rows, *((n, what) for n, what in more if n)]
+
+
+def _is_end_of(done: Outcome | Answers | int, subject: str | None) -> bool:
+    """Whether an earlier erasure that was ended now has left nothing of the subject."""
+    from data_manifests.erase import Outcome
+
+    return isinstance(done, Outcome) and done.plan.person.subject == subject and not done.came_in
 
 
 def _say_finished(done: Outcome | Answers | int) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from data_manifests.erase import carry_out, plan_erasure
 from data_manifests.media import Workspace, write_media
 from data_manifests.records import Consent, Face, Photo, Sample, Task
 from data_manifests.store import Store
@@ -108,6 +109,24 @@ def test_an_erasure_with_its_server_away_is_partial_and_is_ended_later(
     assert "1 tasks of earlier erasures" in said
     assert "--yes ends it" in said
     assert "still to be deleted" in authface("erase", "--yes", "-w", str(root), code=3)
+
+
+def test_the_same_command_after_a_kill_ends_what_it_began(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    place, store = Workspace(root), Store(root / "tables")
+    monkeypatch.setattr("data_manifests.erase.write_receipt", stop)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(store, place, plan_erasure(store, place, "s-2"), lambda owed: ())
+    again = ("erase", "--subject", "s-2", "--yes", "-w", str(root))
+    said = authface(*again)
+    assert "was stopped before its end" in said
+    assert "that was the erasure of s-2" in said
+    assert [p.subject_id for p in store.read(Photo)] == ["s-1"]
+    assert "Nothing is held" in authface(*again, code=2)
 
 
 def test_nobody_and_an_unknown_subject_are_refused(root: Path) -> None:
