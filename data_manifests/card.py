@@ -121,7 +121,7 @@ def describe(store: Store, samples: Sequence[Sample], about: About) -> Card:
         minors=sum(facts.is_minor(s) for s in samples),
         gaps=gaps(facts),
         versions=store.versions(),
-        erased=_ordered(Counter(t.kind for t in store.read(Tombstone))),
+        erased=_ordered(Counter(t.kind for t in store.read(Tombstone) if t.kind != "key")),
         native_px=_spread(facts.native_sides()),
         eyes_px=_spread(facts.eye_distances()),
     )

@@ -130,9 +130,10 @@ def _row_hash(noun: type) -> str:
     """
     parts = []
     for field in arrow_schema(noun):
-        parts.append(f"hash({field.name})")
+        name = f'"{field.name}"'  # `at` is a word of SQL
+        parts.append(f"hash({name})")
         if pa.types.is_struct(field.type):
-            parts.append(f"hash({field.name} IS NULL)")
+            parts.append(f"hash({name} IS NULL)")
     return f"hash([{', '.join(parts)}])"
 
 

@@ -89,6 +89,8 @@ def _columns(crops: Any, there: NDArray[np.bool_], done: NDArray[np.bool_]) -> A
     usable = there & (np.asarray(pc.fill_null(pc.list_value_length(matrix), 0)) == 6)
     matrices = np.tile(np.eye(2, 3), (len(there), 1, 1))
     matrices[usable] = np.asarray(matrix.filter(pa.array(usable)).flatten()).reshape(-1, 2, 3)
+    turned = matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0]
+    usable &= np.isfinite(matrices).all(axis=(1, 2)) & (turned != 0)
     return AlignedCrops(
         usable,
         done & usable,

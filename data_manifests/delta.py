@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from numpy.typing import NDArray
 from pyarrow import fs
 
+from data_manifests.migrations import bare
 from data_manifests.schema import key_of
 from data_manifests.seals import is_sealed, read_head_version, seal_metadata, write_head
 
@@ -31,12 +33,14 @@ __all__ = [
 
 FILE_SIZE = 16_000_000  # bytes; a change rewrites the files that it touches
 CHECKPOINT_EVERY = 100  # versions
+SEAL_TRIES = 100  # commits that may overtake a seal
 # Checkpoints are made by the seal, which vouches for them, and never behind its back.
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
-def _because(why: str) -> CommitProperties:
-    return CommitProperties(custom_metadata={"authface_why": why})
+def _because(why: str, max_commit_retries: int | None = None) -> CommitProperties:
+    said = {"authface_why": why}
+    return CommitProperties(custom_metadata=said, max_commit_retries=max_commit_retries)
 
 
 def merge(table: DeltaTable, noun: type, rows: pa.Table, why: str, *, change: bool = True) -> None:
@@ -57,14 +61,24 @@ def merge(table: DeltaTable, noun: type, rows: pa.Table, why: str, *, change: bo
 
 
 def delete(table: DeltaTable, key: str, doomed: Iterable[str], why: str) -> int:
-    """Delete by key; how many rows there were."""
-    listed = ", ".join(map(_quoted, doomed))
-    result = table.delete(
-        f"{key} IN ({listed})",
-        commit_properties=_because(why),
-        post_commithook_properties=NO_HOOKS,
+    """Delete by key; how many rows there were.
+
+    A MERGE, since delta-rs 1.6 dies of a DELETE whose predicate lists 25,000 keys.
+    """
+    keys = pa.table({key: pa.array(doomed, pa.string())})
+    result = (
+        table.merge(
+            keys,
+            predicate=f"target.{key} = source.{key}",
+            source_alias="source",
+            target_alias="target",
+            commit_properties=_because(why),
+            post_commithook_properties=NO_HOOKS,
+        )
+        .when_matched_delete()
+        .execute()
     )
-    return int(result["num_deleted_rows"])
+    return int(result["num_target_rows_deleted"])
 
 
 def _quoted(text: str) -> str:
@@ -72,13 +86,17 @@ def _quoted(text: str) -> str:
 
 
 def overwrite(table: DeltaTable, rows: pa.Table, why: str) -> None:
-    """Write the whole table anew, in one commit."""
+    """Write the whole table anew, in one commit; CommitFailedError if another came first.
+
+    Not tried again by delta-rs, which sees no conflict with rows that were only added meanwhile.
+    """
+    plain = rows.cast(pa.schema([bare(field) for field in rows.schema]))
     write_deltalake(
         table,
-        rows,
+        plain,
         mode="overwrite",
         target_file_size=FILE_SIZE,
-        commit_properties=_because(why),
+        commit_properties=_because(why, max_commit_retries=0),
         post_commithook_properties=NO_HOOKS,
     )
     table.update_incremental()
@@ -94,19 +112,30 @@ def seal_last(table: DeltaTable) -> None:
 
 
 def seal(table: DeltaTable) -> None:
-    """Vouch for what came since the last seal, and for the end of the log."""
-    folder, version = folder_of(table), table.version()
-    table.create_write_transaction(
-        [],
-        "append",
-        table.schema(),
-        commit_properties=CommitProperties(custom_metadata=seal_metadata(folder, version)),
-        post_commithook_properties=NO_HOOKS,
-    )
+    """Vouch for what came since the last seal, and for the end of the log.
+
+    A seal is of all versions before it, so one that another commit overtakes is made anew.
+    """
+    folder, first = folder_of(table), table.version()
+    for _ in range(SEAL_TRIES):
+        metadata = seal_metadata(folder, table.version())
+        told = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
+        try:
+            table.create_write_transaction(
+                [],
+                "append",
+                table.schema(),
+                commit_properties=told,
+                post_commithook_properties=NO_HOOKS,
+            )
+            break
+        except CommitFailedError:
+            table.update_incremental()
     table.update_incremental()
-    if version // CHECKPOINT_EVERY != table.version() // CHECKPOINT_EVERY:
+    due = first // CHECKPOINT_EVERY != table.version() // CHECKPOINT_EVERY
+    if due:
         table.create_checkpoint()
-    write_head(folder)
+    write_head(folder, checkpoint_is_new=due)
 
 
 def rows_of(table: DeltaTable) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -45,6 +45,9 @@ class Proof:
     known: bool = False  # proved by the run that was cut off
 
 
+Proved = Mapping[str, list[int]]  # path -> size and time of change when it was proved
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """A file and what its bytes should be."""
@@ -56,14 +59,14 @@ class _Claim:
 def prove(workspace: Workspace, *, fresh: bool = False) -> Iterator[Proof]:
     """Every file of the tables and of media/, one proof each, faults named."""
     state = workspace.tables / STATE
-    done = set() if fresh else _read_state(state)
+    done = {} if fresh else _read_state(state)
     noted = time.monotonic()
-    for proof in _proofs(workspace, frozenset(done)):
+    for proof in _proofs(workspace, dict(done)):
         yield proof
         if proof.fault is None and not proof.leftover:
-            done.add(proof.path)
+            done[proof.path] = _stamp(Path(proof.path))
         if time.monotonic() - noted > NOTE_EVERY_S:
-            write_atomic(state, json.dumps(sorted(done)).encode())
+            write_atomic(state, json.dumps(done).encode())
             noted = time.monotonic()
     state.unlink(missing_ok=True)
 
@@ -80,18 +83,26 @@ def tidy(workspace: Workspace) -> int:
     return count
 
 
-def _proofs(workspace: Workspace, done: frozenset[str]) -> Iterator[Proof]:
+def _proofs(workspace: Workspace, done: Proved) -> Iterator[Proof]:
     for noun, name in TABLES.items():
-        whole = True
-        for proof in _prove_table(workspace.tables / name, done):
-            whole = whole and proof.fault is None
-            yield proof
-        if whole:  # rows are only read from files whose bytes are proved
+        proofs = _settled_proofs(workspace.tables / name, done)
+        yield from proofs
+        if not any(p.fault for p in proofs):  # rows are only read from files whose bytes are proved
             yield from _missing_media(workspace, noun)
     yield from _prove_files(_media_claims(workspace.media), done)
 
 
-def _prove_table(table: Path, done: frozenset[str]) -> Iterator[Proof]:
+def _settled_proofs(table: Path, done: Proved) -> list[Proof]:
+    """A table's proofs; again where it was written to meanwhile, which looks like a fault."""
+    for _ in range(5):
+        before = last_version(table)
+        proofs = list(_prove_table(table, done))
+        if last_version(table) == before or not any(p.fault for p in proofs):
+            break
+    return proofs
+
+
+def _prove_table(table: Path, done: Proved) -> Iterator[Proof]:
     newest = last_version(table)
     if newest is None:
         if any(table.glob("*.parquet")):
@@ -108,13 +119,15 @@ def _prove_table(table: Path, done: frozenset[str]) -> Iterator[Proof]:
             named |= set(commit.added)
         except (ManifestError, ValueError, AttributeError, TypeError):
             yield Proof(str(log_file(table, version)), f"can't be read: {RESTORE}")
-    yield from _prove_files((_Claim(log_folder(table) / n, s) for n, s in log.items()), frozenset())
+    yield from _prove_files((_Claim(log_folder(table) / n, s) for n, s in log.items()), {})
     yield from _prove_files((_Claim(table / n, s) for n, s in files.items()), done)
     there = {p.name for p in log_folder(table).iterdir() if not p.name.startswith((".", "_commit"))}
     for path in [table / n for n in named - set(files)] + [
         log_folder(table) / n for n in there - set(log)
     ]:
-        yield Proof(str(path), "is vouched for by no seal: the next write to the table does it")
+        yield Proof(
+            str(path), "is vouched for by no seal: the next write, or `authface manifest migrate`"
+        )
     try:
         yield from (Proof(str(p), leftover=True) for p in leftovers(table))
     except ManifestError:
@@ -166,16 +179,16 @@ def _media_claims(media: Path) -> Iterator[_Claim]:
             yield _Claim(path, "")
 
 
-def _prove_files(claims: Iterable[_Claim], done: frozenset[str]) -> Iterator[Proof]:
+def _prove_files(claims: Iterable[_Claim], done: Proved) -> Iterator[Proof]:
     waiting = iter(claims)
     with ThreadPoolExecutor(4) as pool:  # hashing lets go of the interpreter's lock
         while batch := list(islice(waiting, 256)):
             yield from pool.map(lambda c: _prove_file(c, done), batch)
 
 
-def _prove_file(claim: _Claim, done: frozenset[str]) -> Proof:
+def _prove_file(claim: _Claim, done: Proved) -> Proof:
     path = str(claim.path)
-    if path in done:
+    if path in done and done[path] == _stamp(claim.path):
         return Proof(path, known=True)
     if not claim.sha256:
         return Proof(path, leftover=True)
@@ -191,8 +204,17 @@ def _prove_file(claim: _Claim, done: frozenset[str]) -> Proof:
     return Proof(path, f"is damaged, its SHA-256 is not what was committed: {todo}")
 
 
-def _read_state(state: Path) -> set[str]:
+def _read_state(state: Path) -> dict[str, list[int]]:
     try:
-        return set(json.loads(state.read_bytes()))
-    except (OSError, ValueError):
-        return set()
+        return {str(k): list(v) for k, v in json.loads(state.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of change: what was proved and changed since is proved again."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]

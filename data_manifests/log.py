@@ -10,7 +10,15 @@ from typing import Any
 
 from data_manifests.errors import ManifestError
 
-__all__ = ["LogCommit", "commits", "last_version", "log_file", "log_folder", "read_commit"]
+__all__ = [
+    "LogCommit",
+    "commits",
+    "last_version",
+    "log_file",
+    "log_folder",
+    "read_commit",
+    "whole_log",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,12 @@ def last_version(table: Path) -> int | None:
     """The newest version in the log, none if there is none; nothing is opened."""
     found = [int(p.stem) for p in log_folder(table).glob("*.json") if p.stem.isdigit()]
     return max(found, default=None)
+
+
+def whole_log(table: Path) -> bool:
+    """Whether every version up to the newest is there; an older release let some be tidied away."""
+    newest = last_version(table)
+    return newest is not None and all(log_file(table, v).exists() for v in range(newest + 1))
 
 
 def commits(table: Path) -> Iterator[LogCommit]:

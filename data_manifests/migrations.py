@@ -12,7 +12,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from data_manifests.errors import ManifestError
 from data_manifests.schema import SCHEMA_PROPERTY, SCHEMA_VERSION, arrow_schema
 
-__all__ = ["STEPS", "Step", "migrate", "refuse_newer", "schema_version"]
+__all__ = ["STEPS", "Step", "bare", "migrate", "refuse_newer", "schema_version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,8 @@ def _widen(table: DeltaTable, noun: type, because: CommitProperties) -> None:
     """
     wanted, standing = arrow_schema(noun), pa.schema(table.schema().to_arrow())
     if set(_names(wanted)) - set(_names(standing)):
-        # delta-rs refuses another description of a column that is there: it keeps its first one.
         known = set(standing.names)
-        wider = pa.schema([_bare(f) if f.name in known else f for f in wanted])
+        wider = pa.schema([bare(f) if f.name in known else f for f in wanted])
         write_deltalake(
             table,
             wider.empty_table(),
@@ -77,13 +76,16 @@ def _widen(table: DeltaTable, noun: type, because: CommitProperties) -> None:
         table.update_incremental()
 
 
-def _bare(field: pa.Field) -> pa.Field:
-    """The field without descriptions, its own and those inside it."""
+def bare(field: pa.Field) -> pa.Field:
+    """The field without descriptions, its own and those inside it.
+
+    Delta-rs refuses another description of a column that is there: it keeps its first one.
+    """
     kind = field.type
     if pa.types.is_list(kind):
-        kind = pa.list_(_bare(kind.value_field))
+        kind = pa.list_(bare(kind.value_field))
     elif pa.types.is_struct(kind):
-        kind = pa.struct([_bare(inner) for inner in kind])
+        kind = pa.struct([bare(inner) for inner in kind])
     return field.remove_metadata().with_type(kind)
 
 

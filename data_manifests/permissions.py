@@ -52,7 +52,7 @@ class Tombstone:
     """A mark of something erased, so that it can't come back; it tells nothing about a person."""
 
     mark: str = column("HMAC-SHA256, under the workspace's key, of what was erased", key=True)
-    kind: str = column("photo, pixels, consent or subject")
+    kind: str = column("photo, pixels, consent, subject, or key for the marks themselves")
     reason: str = column("why, such as subject_request")
     erased_at: datetime = column("when")
     receipt_id: str = column("the receipt that counts it")

@@ -47,11 +47,20 @@ def file_sha256(path: Path) -> str:
 
 
 def seal_metadata(table: Path, version: int) -> dict[str, str]:
-    """What the seal of a version says: hashes of what came since the last seal."""
-    since = list(_since_last_seal(table, version))
-    added = [name for v in since for name in read_commit(table, v).added]
-    files = {name: file_sha256(table / name) for name in added if (table / name).exists()}
-    log = {log_file(table, v).name: file_sha256(log_file(table, v)) for v in since}
+    """What the seal of a version says: hashes of what came since the last seal.
+
+    A hash that was told before is passed on and not taken again from the disk: what was damaged
+    since stays named as damaged.
+    """
+    since = [read_commit(table, v) for v in _since_last_seal(table, version)]
+    told: dict[str, str] = {}
+    for commit in since:  # a seal of the first release, which knew nothing of the log
+        told |= json.loads(commit.info.get(FILES, "{}"))
+    added = [name for commit in since for name in commit.added]
+    files = {n: told.get(n) or file_sha256(table / n) for n in added if (table / n).exists()}
+    names = [log_file(table, commit.version).name for commit in since]
+    head = _head(table)
+    log = {n: head.get(n) or file_sha256(log_folder(table) / n) for n in names}
     return {SEAL: str(version), FILES: json.dumps(files), LOG: json.dumps(log)}
 
 
@@ -87,16 +96,29 @@ def head_file(table: Path) -> Path:
     return table / "_seals" / "head.json"
 
 
-def write_head(table: Path) -> None:
+def write_head(table: Path, *, checkpoint_is_new: bool = False) -> None:
     """Vouch for the newest log file and for the checkpoints, which no seal can."""
     newest = last_version(table)
-    folder = log_folder(table)
-    named = [] if newest is None else [log_file(table, newest)]
-    named += sorted(p for p in folder.iterdir() if "checkpoint" in p.name)
-    hashes = {p.name: file_sha256(p) for p in named}
+    told = {} if checkpoint_is_new else _head(table)
+    hashes = {} if newest is None else {log_file(table, newest).name: _hash_of(table, newest)}
+    for path in sorted(log_folder(table).iterdir()):
+        if "checkpoint" in path.name:
+            hashes[path.name] = told.get(path.name) or file_sha256(path)
     body = json.dumps({"version": newest, "log": hashes}, sort_keys=True)
     line = json.dumps({"head": body, "sha256": hashlib.sha256(body.encode()).hexdigest()})
     write_atomic(head_file(table), line.encode())
+
+
+def _hash_of(table: Path, version: int) -> str:
+    return file_sha256(log_file(table, version))
+
+
+def _head(table: Path) -> dict[str, str]:
+    """As `read_head`, and nothing where it is damaged."""
+    try:
+        return read_head(table) or {}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def read_head(table: Path) -> dict[str, str] | None:
@@ -113,10 +135,7 @@ def read_head(table: Path) -> dict[str, str] | None:
 
 def read_head_version(table: Path) -> int | None:
     """The newest version that the head vouches for; none if there is no head or it is damaged."""
-    try:
-        names = read_head(table) or {}
-    except (ValueError, KeyError, TypeError):
-        return None
+    names = _head(table)
     found = [int(n[: -len(".json")]) for n in names if n[: -len(".json")].isdigit()]
     return max(found, default=None)
 
@@ -133,7 +152,7 @@ def reseal(table: Path) -> None:
             names = json.loads(commit.info[LOG])
             log = {name: file_sha256(log_folder(table) / name) for name in names}
             _change_info(log_file(table, commit.version), {LOG: json.dumps(log)})
-    write_head(table)
+    write_head(table, checkpoint_is_new=True)
 
 
 def _since_last_seal(table: Path, version: int) -> Iterator[int]:

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import fcntl
 import logging
-import platform
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -44,12 +43,13 @@ from data_manifests.schema import (
     SCHEMA_PROPERTY,
     SCHEMA_VERSION,
     arrow_schema,
+    as_schema,
     key_of,
     records_from_table,
     table_from_records,
 )
 from data_manifests.seals import file_sha256, sealed_files, unsealed
-from data_manifests.sweep import sweep_table
+from data_manifests.sweep import only_ours, sweep_table, writing_table
 
 __all__ = ["TABLES", "Commit", "Store", "file_sha256"]
 
@@ -79,6 +79,7 @@ KEEP_LOG = {
 }
 # What Arrow and delta-rs say of a Parquet file that is not whole.
 DAMAGED = ("Parquet", "parquet", "end of stream", "flatbuffers", "Thrift", "thrift", "decompress")
+ONLY_GROWING = {nouns.Consent, nouns.ConsentEntry, nouns.Tombstone, nouns.Export}
 MERGE_UP_TO = 0.25  # share of rows; beyond it the table is written anew
 TRIES = 40  # commits of writers on other machines that may come first
 
@@ -142,7 +143,8 @@ class Store:
         """
 
         def attempt(table: DeltaTable) -> Commit:
-            found = differing(rows_of(table), rows, key_of(noun))
+            standing = as_schema(rows_of(table), rows.schema)
+            found = differing(standing, rows, key_of(noun))
             added, changed, gone = found.fresh.num_rows, found.changed.num_rows, len(found.gone)
             if gone or added + changed > MERGE_UP_TO * rows.num_rows:
                 overwrite(table, rows, why)  # a MERGE and a DELETE would be two commits
@@ -170,9 +172,16 @@ class Store:
     def restore(self, noun: type, version: int, *, why: str) -> Commit:
         """Make the newest version hold what an earlier one held; what came between stays readable.
 
-        Raises ManifestError if there is no such version.
+        Raises ManifestError if there is no such version, or if the table only ever grows: a consent
+        that was withdrawn, or a mark of what was erased, does not come back or go by going back.
         """
-        return self.replace_rows(noun, self.table(noun, version), why=why)
+        if noun in ONLY_GROWING:
+            raise ManifestError(
+                f"{TABLES[noun]} is never set back: what was withdrawn or erased stays so.",
+                "For a consent, see `authface consent add` and `authface consent withdraw`.",
+            )
+        rows = as_schema(self.table(noun, version), arrow_schema(noun))
+        return self.replace_rows(noun, rows, why=why)
 
     def migrate(self) -> dict[str, list[str]]:
         """Bring every table up to this release's schema; the steps that ran, by table name."""
@@ -191,7 +200,7 @@ class Store:
         """Delete what stopped writers left half written; how many files."""
         count = 0
         for noun, name in TABLES.items():
-            if (self.folder / name).is_dir():
+            if (self.folder / name).is_dir() and only_ours(self.folder, name):
                 with self._locked(noun):
                     count += sweep_table(self.folder / name)
         return count
@@ -252,7 +261,7 @@ class Store:
         with _storage_errors(self.folder), self._locked(noun):
             for number in range(TRIES):
                 table = self._open_or_create(noun)
-                before = table.version()
+                before = table.version() if table.version() else -1  # a new one has no seal yet
                 try:
                     result = attempt(table)
                     break
@@ -313,7 +322,12 @@ class Store:
         touched = rows_with(table, key, pa.array(list(newest), pa.string()))
         stored = {getattr(r, key): r for r in records_from_table(noun, touched)}
         added = [r for k, r in newest.items() if k not in stored]
-        changed = [r for k, r in newest.items() if k in stored and stored[k] != r]
+        # Compared as text too: a number that is none is not equal to itself.
+        changed = [
+            r
+            for k, r in newest.items()
+            if k in stored and stored[k] != r and repr(stored[k]) != repr(r)
+        ]
         return added, changed
 
     @contextlib.contextmanager
@@ -323,12 +337,8 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            mark = self.folder / f".writing-{TABLES[noun]}"
-            if mark.exists() and mark.read_text() in ("", platform.node()):
-                sweep_table(self.folder / TABLES[noun])
-            mark.write_text(platform.node())
-            yield
-            mark.unlink(missing_ok=True)
+            with writing_table(self.folder, TABLES[noun]):
+                yield
 
 
 @contextlib.contextmanager

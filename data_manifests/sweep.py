@@ -6,12 +6,20 @@ import contextlib
 import logging
 import os
 import platform
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_manifests.log import commits, log_folder
+from data_manifests.log import commits, log_folder, whole_log
 
-__all__ = ["PART", "leftovers", "sweep_table", "writing_media"]
+__all__ = [
+    "PART",
+    "leftovers",
+    "only_ours",
+    "sweep_table",
+    "writing_media",
+    "writing_table",
+]
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +29,34 @@ PART = ".part-"  # files not yet under their final name begin with this
 
 def leftovers(table: Path) -> Iterator[Path]:
     """Files of a table that no version of its log has ever named."""
-    named = {name for commit in commits(table) for name in commit.added}
-    yield from (p for p in sorted(table.glob("*.parquet")) if p.name not in named)
+    if whole_log(table):  # else a checkpoint may know files that no version here names
+        named = {name for commit in commits(table) for name in commit.added}
+        yield from (p for p in sorted(table.glob("*.parquet")) if p.name not in named)
+    yield from sorted(table.glob("*.parquet#*"))  # delta-rs's files before they have their name
     for folder in (table, log_folder(table), table / "_seals"):
         yield from sorted(folder.glob(PART + "*"))
     yield from sorted(p for p in log_folder(table).glob("*") if p.name.endswith(".tmp"))
+
+
+@contextlib.contextmanager
+def writing_table(folder: Path, name: str) -> Iterator[None]:
+    """Marks that this machine writes a table; first takes away what a dead writer left.
+
+    The caller holds the store's lock, so a mark of this machine is a dead writer's. While another
+    machine's stands, nothing is taken away: its writer may be alive.
+    """
+    mark = folder / f"{WRITING}{name}-{_machine()}"
+    if mark.exists() and only_ours(folder, name):
+        sweep_table(folder / name)
+    mark.touch()
+    yield  # not finally: who fails leaves the mark, and with it a reason to look
+    mark.unlink(missing_ok=True)
+
+
+def only_ours(folder: Path, name: str) -> bool:
+    """Whether no other machine says that it writes the table."""
+    marks = {p.name for p in folder.glob(f"{WRITING}{name}-*")}
+    return marks <= {f"{WRITING}{name}-{_machine()}"}
 
 
 def sweep_table(table: Path) -> int:
@@ -57,6 +88,11 @@ def writing_media(media: Path) -> Iterator[None]:
         yield
     finally:
         mark.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """The host's name, and a number that containers of one name do not share."""
+    return f"{platform.node()}-{uuid.getnode():012x}"
 
 
 def _is_dead(named: str) -> bool:

@@ -169,7 +169,7 @@ def test_the_history_folds_seals_and_says_who_and_why(store: Store) -> None:
     assert (ingest.added, ingest.changed, ingest.removed) == (20, 0, 0)
     assert (judge.version, judge.upto, judge.why) == (3, 4, "judge")
     assert (judge.added, judge.changed, judge.removed) == (1, 1, 0)
-    assert (gone.version, gone.upto, gone.operation, gone.removed) == (5, 6, "DELETE", 1)
+    assert (gone.version, gone.upto, gone.operation, gone.removed) == (5, 6, "MERGE", 1)
     assert gone.at.utcoffset() is not None
     assert made.at <= ingest.at <= judge.at <= gone.at
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
+from data_manifests import delta, sweep
 from data_manifests import store as storing
 from data_manifests.errors import ManifestError
-from data_manifests.log import commits
-from data_manifests.records import ConsentEntry, Photo, Verdict
+from data_manifests.fsck import prove
+from data_manifests.log import commits, log_file
+from data_manifests.media import Workspace
+from data_manifests.records import (
+    Consent,
+    ConsentEntry,
+    Export,
+    Face,
+    Photo,
+    Sample,
+    Tombstone,
+    Verdict,
+)
 from data_manifests.schema import table_from_records
 from data_manifests.store import Store
 from data_manifests.sweep import leftovers, writing_media
@@ -136,11 +150,119 @@ def test_what_a_stopped_writer_left_is_taken_away_by_the_next(store: Store) -> N
     assert len(list(leftovers(table))) == 2
     store.upsert(Photo, [photo(2)], why="a live writer's files are not looked for every time")
     assert len(list(leftovers(table))) == 2
-    (store.folder / ".writing-photos").write_text("")
+    (store.folder / f".writing-photos-{sweep._machine()}").touch()
     store.upsert(Photo, [photo(2)], why="test")
     assert not list(leftovers(table))
     assert not list(store.folder.glob(".writing-*"))
     assert store.read(Photo) == [photo(1), photo(2)]
+
+
+def test_nothing_is_taken_away_while_another_machine_writes(store: Store) -> None:
+    store.upsert(Photo, [photo(1)], why="test")
+    half = store.folder / "photos" / "part-00000-theirs.snappy.parquet#1"
+    half.write_bytes(b"half a file")
+    for mark in (sweep._machine(), "elsewhere-00ff"):
+        (store.folder / f".writing-photos-{mark}").touch()
+    store.upsert(Photo, [photo(2)], why="test")
+    assert store.sweep() == 0
+    assert half.exists()
+    (store.folder / ".writing-photos-elsewhere-00ff").unlink()
+    assert store.sweep() == 1
+
+
+def test_files_that_only_a_checkpoint_knows_are_no_leftovers(store: Store) -> None:
+    """As where an older release let delta-rs tidy the first versions away."""
+    store.upsert(Photo, [photo(1)], why="test")
+    table = store.folder / "photos"
+    DeltaTable(table).create_checkpoint()
+    store.upsert(Photo, [photo(2)], why="test")
+    for version in range(3):
+        log_file(table, version).unlink()
+    assert not list(leftovers(table))
+    assert len(store.read(Photo)) == 2
+
+
+def test_an_overwrite_that_others_overtook_starts_again(store: Store) -> None:
+    """Delta-rs alone would put it over rows that were added meanwhile, and double their keys."""
+    store.upsert(Photo, [photo(n) for n in range(3)], why="test")
+    overwrite, calls = storing.overwrite, []
+
+    def late(table: DeltaTable, rows: Any, why: str) -> None:
+        if not calls:
+            calls.append(why)
+            with contextlib.suppress(OSError):  # the other writer shares no lock with this one
+                Elsewhere(store.folder).upsert(Photo, [photo(8)], why="another machine")
+        overwrite(table, rows, why)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storing, "overwrite", late)
+        wanted = [photo(0), photo(8)]
+        store.replace_rows(Photo, table_from_records(Photo, wanted), why="test")
+    assert [p.photo_id for p in store.read(Photo)] == [p.photo_id for p in wanted]
+    assert store.unsealed(Photo) == []
+    assert not [p for p in prove(Workspace(store.folder.parent)) if p.fault]
+
+
+class Elsewhere(Store):
+    """A writer on another machine: it shares no lock with this one."""
+
+    @contextlib.contextmanager
+    def _locked(self, noun: type) -> Iterator[None]:
+        yield
+
+
+def test_a_seal_that_was_overtaken_vouches_for_all_before_it(store: Store) -> None:
+    store.upsert(Photo, [photo(0)], why="test")
+    metadata, calls = delta.seal_metadata, []
+
+    def late(table: Path, version: int) -> dict[str, str]:
+        said = metadata(table, version)
+        if not calls:
+            calls.append(version)
+            Elsewhere(store.folder).upsert(Photo, [photo(9)], why="another machine")
+        return said
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delta, "seal_metadata", late)
+        store.upsert(Photo, [photo(1)], why="test")
+    assert len(store.read(Photo)) == 3
+    assert store.unsealed(Photo) == []
+    assert not [p for p in prove(Workspace(store.folder.parent)) if p.fault]
+
+
+def test_consents_and_tombstones_are_never_set_back(store: Store) -> None:
+    store.append(ConsentEntry, [entry(0)], why="test")
+    for noun in (Consent, ConsentEntry, Tombstone, Export):
+        with pytest.raises(ManifestError, match="never set back"):
+            store.restore(noun, 1, why="undo")
+
+
+def test_a_version_of_an_older_schema_is_restored_whole(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parent / "golden" / "v1", tmp_path / "tables")
+    store = Store(tmp_path / "tables")
+    for noun in (Photo, Face, Sample):
+        rows, first = store.read(noun), store.version(noun)
+        assert first is not None
+        changed = {"notes": ("new",)} if noun is Photo else {"weight": 2.0, "person": "s"}
+        changed = {"identity_group": "g"} if noun is Face else changed
+        store.upsert(noun, [replace(rows[0], **changed)], why="this release")
+        store.restore(noun, first, why="undo")
+        assert store.read(noun) == rows
+
+
+def test_many_rows_are_removed_at_once(store: Store) -> None:
+    rows = table_from_records(Photo, [photo(n) for n in range(30_000)])
+    store.replace_rows(Photo, rows, why="test")
+    assert store.remove(Photo, [photo(n).photo_id for n in range(1, 30_000)], why="test") == 29_999
+    assert store.read(Photo) == [photo(0)]
+    assert store.remove(Photo, ["not there"], why="test") == 0
+
+
+def test_a_value_that_is_no_number_is_the_same_the_next_time(store: Store) -> None:
+    row = photo(1, verdicts=(Verdict(gate="g", value=float("nan"), keep=True),))
+    first = store.upsert(Photo, [row], why="test")
+    again = photo(1, verdicts=(Verdict(gate="g", value=float("nan"), keep=True),))
+    assert store.upsert(Photo, [again], why="test").version == first.version
 
 
 KILLED = """

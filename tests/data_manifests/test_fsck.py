@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -106,8 +107,6 @@ def test_a_run_that_was_cut_off_goes_on(
 
 def test_a_table_of_the_first_release_is_proved_after_its_next_write(workspace: Workspace) -> None:
     """Its seals vouched for rows and not for the log; the next seal takes all of it in."""
-    import shutil
-
     golden = Path(__file__).parent / "golden" / "v1" / "consents"
     shutil.copytree(golden, workspace.tables / "consents")
     assert all("no seal" in str(p.fault) for p in faults(workspace))
@@ -136,3 +135,50 @@ def test_checkpoints_are_made_and_vouched_for(workspace: Workspace) -> None:
     assert len(Store(workspace.tables).read(Photo)) == 3
     store.upsert(Photo, [replace(row, path="other")], why="next write")
     assert not faults(workspace)
+
+
+def test_what_is_damaged_stays_named_after_the_next_write(workspace: Workspace) -> None:
+    """A seal passes told hashes on; it never vouches for what lies on the disk by now."""
+    store, table = Store(workspace.tables), workspace.tables / "photos"
+    newest = store.version(Photo)
+    assert newest is not None
+    file = log_file(table, newest)
+    text = file.read_text()
+    file.write_text(text.replace("authface_sealed_version", "authface_sealed_versio_"))
+    assert str(file) in {p.path for p in faults(workspace)}
+    row = Photo(photo_id="9", path="x", state="kept", size_bytes=1)
+    store.upsert(Photo, [row], why="next write")
+    assert str(file) in {p.path for p in faults(workspace)}
+
+
+def test_a_damaged_file_of_the_first_release_stays_named(workspace: Workspace) -> None:
+    table = workspace.tables / "samples"
+    shutil.copytree(Path(__file__).parent / "golden" / "v1" / "samples", table)
+    file = next(table.glob("*.parquet"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1  # the last letter of PAR1
+    whole = file.read_bytes()
+    file.write_bytes(bytes(data))
+    Store(workspace.tables).migrate()
+    assert str(file) in {p.path for p in faults(workspace)}
+    file.write_bytes(whole)
+    assert str(file) not in {p.path for p in faults(workspace)}
+
+
+def test_a_table_that_was_only_made_is_whole(workspace: Workspace) -> None:
+    Store(workspace.tables).upsert(Consent, [], why="nothing")
+    assert not faults(workspace)
+
+
+def test_what_was_proved_and_changed_since_is_proved_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fsck, "NOTE_EVERY_S", 0.0)
+    run = prove(workspace)
+    seen = [next(run) for _ in range(len(list(files_of(workspace))) - 1)]
+    run.close()
+    path = next(Path(p.path) for p in seen if p.path.endswith(".jpg"))
+    data = bytearray(path.read_bytes())
+    data[5] ^= 1
+    path.write_bytes(bytes(data))
+    assert str(path) in {p.path for p in faults(workspace)}
