@@ -17,6 +17,7 @@ from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from data_manifests.errors import ManifestError
 from data_manifests.records import Consent, ConsentEntry
 from data_manifests.store import Store
 
@@ -217,10 +218,16 @@ def _terms(entry: ConsentEntry) -> dict[str, Any]:
 
 
 def _consent(terms: Mapping[str, Any]) -> Consent:
-    told = {k: v for k, v in terms.items() if k in _NAMES}
-    told |= {n: datetime.fromisoformat(told[n]) for n in _TIMES if told.get(n)}
-    told["purposes"] = tuple(told["purposes"])
-    return Consent(**told)
+    try:
+        told = {k: v for k, v in terms.items() if k in _NAMES}
+        told |= {n: datetime.fromisoformat(told[n]) for n in _TIMES if told.get(n)}
+        told["purposes"] = tuple(told["purposes"])
+        return Consent(**told)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(
+            f"An entry of the consent ledger can't be read: {error}.",
+            "Run `authface manifest fsck`, and restore the table from a backup.",
+        ) from error
 
 
 @contextlib.contextmanager

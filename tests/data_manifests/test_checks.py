@@ -161,7 +161,9 @@ def test_an_entry_of_the_consent_ledger_that_was_changed_is_named(tmp_path: Path
     grant(store, Consent(consent_id="d", purposes=("training",), basis="b", valid_from=NOW))
     assert broken(read_tables(store, media, NOW)) == set()
     first = store.read(ConsentEntry)[0]
-    store.upsert(ConsentEntry, [replace(first, terms=first.terms.replace("d", "e"))], why="forged")
+    forged = first.terms.replace('"basis":"release"', '"basis":"verbal"')
+    assert forged != first.terms
+    store.upsert(ConsentEntry, [replace(first, terms=forged)], why="forged")
     assert broken(read_tables(store, media, NOW)) == {"consent_ledger_chained"}
 
 
