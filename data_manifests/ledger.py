@@ -113,7 +113,7 @@ def _differences(
 ) -> Iterator[tuple[str, str]]:
     try:
         wanted = fold(entries)
-    except (ValueError, TypeError, KeyError):
+    except (ManifestError, ValueError, TypeError, KeyError):
         yield "consent_ledger", "holds terms that can't be read"
         return
     view = {c.consent_id: c for c in consents}
