@@ -7,6 +7,7 @@ is released: a change to a noun raises SCHEMA_VERSION and adds a folder.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from data_manifests.records import (
     Tombstone,
     Verdict,
 )
+from data_manifests.seals import reseal
 from data_manifests.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -214,25 +216,29 @@ def _second() -> dict[type, list[Any]]:
     grave = Tombstone(mark="m", kind="photo", reason="request", erased_at=WHEN, receipt_id="r")
     export = Export(export_id="e", path="/e", format="parquet", samples_version=2, made_at=WHEN)
     return first | {
-        Photo: [_with(photo, **more), other],
-        Face: [_with(first[Face][0], crops=(crop,))],
-        Sample: [_with(first[Sample][0], person="s1", annotation_versions=(WHEN.isoformat(),))],
-        Consent: [_with(first[Consent][0], subject_id="s1", is_minor=True, guardian="g")],
+        Photo: [replace(photo, **more), other],
+        Face: [replace(first[Face][0], crops=(crop,))],
+        Sample: [replace(first[Sample][0], person="s1", annotation_versions=(WHEN.isoformat(),))],
+        Consent: [replace(first[Consent][0], subject_id="s1", is_minor=True, guardian="g")],
         ConsentEntry: [entry],
         Tombstone: [grave],
-        Retouch: [_with(first[Retouch][0], crop=crop)],
+        Retouch: [replace(first[Retouch][0], crop=crop)],
         Export: [export],
     }
 
 
-def _with(row: Any, **changes: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(row, **changes)
+def name_no_machine(folder: Path) -> None:
+    """Delta notes where a table was made; a golden table was made nowhere in particular."""
+    for first in folder.glob(f"*/_delta_log/{0:020d}.json"):
+        table = first.parents[1]
+        here = f"file://{folder.absolute()}/"
+        first.write_text(first.read_text().replace(here, "file:///portraits/tables/"))
+        reseal(table)
 
 
 if __name__ == "__main__":
     folder = GOLDEN / sys.argv[1]
     for noun, standing in rows(int(sys.argv[1].removeprefix("v"))).items():
         Store(folder).upsert(noun, standing, why="golden")
+    name_no_machine(folder)
     (folder / ".lock").unlink()
