@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from data_manifests.fsck import prove
+from data_manifests.log import commits as log_commits
 from data_manifests.media import Workspace
 from data_manifests.records import Annotation, Consensus, Photo
-from data_manifests.store import TABLES, Store
+from data_manifests.store import TABLES, Store, file_sha256
 from data_manifests.sweep import leftovers
 
 PHOTOS = 8
@@ -171,15 +172,12 @@ def seen_after_a_kill(folder: Path) -> Counter[str]:
     wrong = Counter[str]()
     store = Store(folder / "ws" / "tables")
     for noun, name in TABLES.items():
-        table = store.folder / name
         if store.version(noun) is not None:
             keys = store.table(noun).column(0).to_pylist()
-            wrong[f"double rows in {table.name}"] += len(keys) - len(set(keys))
+            wrong[f"double rows in {name}"] += len(keys) - len(set(keys))
     media = folder / "ws" / "media"
     for path in media.rglob("*"):
         if path.is_file() and not path.name.startswith("."):
-            from data_manifests.store import file_sha256
-
             wrong["partial media"] += file_sha256(path) != path.stem
     answered = {c.photo_id for c in store.read(Consensus)}
     wrong["answers without photo"] += len(answered - {p.photo_id for p in store.read(Photo)})
@@ -284,11 +282,9 @@ def commits(work: Path, writers: int = 8, each: int = 50) -> None:
     running = [subprocess.Popen([*command, str(n), str(each)]) for n in range(writers)]
     codes = [p.wait() for p in running]
     took = time.perf_counter() - start
-    from data_manifests.log import commits as all_commits
-
     store = Store(folder)
     keys = [p.photo_id for p in store.read(Photo)]
-    merges = sum(c.info.get("operation") == "MERGE" for c in all_commits(folder / "photos"))
+    merges = sum(c.info.get("operation") == "MERGE" for c in log_commits(folder / "photos"))
     print(f"{writers} processes x {each} commits in {took:.1f} s, exit codes {set(codes)}:")
     print(f"  {merges} commits kept, {writers * each - len(set(keys))} rows lost, ", end="")
     print(f"{len(keys) - len(set(keys))} doubled, {len(store.unsealed(Photo))} files unsealed")

@@ -19,10 +19,9 @@ from data_manifests.join import COLUMNS, Sources, join
 from data_manifests.ledger import read_view
 from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Retouch, Sample
 from data_manifests.schema import arrow_schema, as_schema, records_from_table, table_from_records
-from data_manifests.splits import place_of
 from data_manifests.store import TABLES, Store
 
-__all__ = ["BuildConfig", "Built", "assemble", "assemble_tables", "build", "split_of"]
+__all__ = ["BuildConfig", "Built", "assemble", "assemble_tables", "build"]
 
 READ = {"photos", "faces", "consensus", "annotations", "retouches", "consents"}
 
@@ -113,14 +112,6 @@ def assemble(
         consents,
     )
     return assemble_tables(sources, config, now)
-
-
-def split_of(group: str, config: BuildConfig) -> str:
-    """train, validation or test of what a split is drawn by, such as `subject:s1`."""
-    place = place_of(group, config.salt)
-    if place < config.test_share:
-        return "test"
-    return "validation" if place < config.test_share + config.validation_share else "train"
 
 
 def assemble_tables(sources: Sources, config: BuildConfig, now: datetime) -> Built:

@@ -19,7 +19,7 @@ from data_manifests.log import last_version, log_file, log_folder, read_commit
 from data_manifests.media import Workspace, write_atomic
 from data_manifests.records import Face, Photo, Sample
 from data_manifests.schema import key_of
-from data_manifests.seals import FILES, LOG, file_sha256, head_file, read_head
+from data_manifests.seals import FILES, LOG, file_sha256, head_file, read_head, told_by_head
 from data_manifests.store import TABLES, Store
 from data_manifests.sweep import PART, leftovers
 
@@ -110,7 +110,7 @@ def _prove_table(table: Path, done: Proved) -> Iterator[Proof]:
         return
     yield from _prove_head(table)
     files: dict[str, str] = {}
-    log, named = _head(table), set[str]()
+    log, named = told_by_head(table), set[str]()
     for version in range(newest + 1):
         try:
             commit = read_commit(table, version)
@@ -140,13 +140,6 @@ def _prove_head(table: Path) -> Iterator[Proof]:
             yield Proof(str(head_file(table)))
     except (ValueError, KeyError, TypeError) as error:
         yield Proof(str(head_file(table)), f"is damaged ({error}): any write to the table mends it")
-
-
-def _head(table: Path) -> dict[str, str]:
-    try:
-        return read_head(table) or {}
-    except (KeyError, TypeError, ValueError):  # named as damaged already
-        return {}
 
 
 def _missing_media(workspace: Workspace, noun: type) -> Iterator[Proof]:

@@ -21,7 +21,7 @@ from data_manifests.consent import refusal
 from data_manifests.crop_columns import AlignedCrops, aligned_crops, moved_points
 from data_manifests.records import Consent, Sample
 from data_manifests.schema import arrow_schema
-from data_manifests.splits import groups, place_of
+from data_manifests.splits import groups, split_of
 
 if TYPE_CHECKING:
     from data_manifests.assemble import BuildConfig
@@ -271,12 +271,9 @@ def _weights(answers: pa.Table, config: BuildConfig) -> NDArray[np.float64]:
 
 
 def _split_columns(names: list[str], config: BuildConfig) -> dict[str, Any]:
-    places = {name: place_of(name, config.salt) for name in set(names)}
-    test, held_out = config.test_share, config.test_share + config.validation_share
-    place = np.array([places[n] for n in names], np.float64)
-    split = np.select([place < test, place < held_out], ["test", "validation"], "train")
+    splits = {name: split_of(name, config) for name in set(names)}
     people = [n.split(":", 1)[1] if n.startswith(("subject", "identity")) else None for n in names]
-    return {"split": split.astype(object), "person": people}
+    return {"split": [splits[n] for n in names], "person": people}
 
 
 def _versions(cited: Any, annotations: pa.Table) -> Any:

@@ -137,10 +137,9 @@ def _files(store: Store, pin: Pin) -> list[str]:
 
 def _held(store: Store, noun: type, version: int | None) -> set[str]:
     """Names of the Parquet files of a version."""
-    # Not by its data set: that imports pyarrow.dataset and so pandas, a second and more.
-    table = store._open(noun, version)
-    if table is not None:
-        return {uri.rsplit("/", 1)[-1] for uri in table.file_uris()}
+    held = store.files(noun, version)
+    if held is not None:
+        return held
     if version is None:
         return set()
     name, newest = TABLES[noun], store.version(noun)

@@ -55,7 +55,7 @@ def rewrite_table(store: Store, noun: type, doom: Doom, *, receipt_id: str) -> N
     if last_version(place.folder) is None:
         return
     refuse_gaps(place.folder)
-    with store._locked(noun):
+    with store.locked(noun):
         sweep_table(place.folder)
         while (place.staging / _READY).exists() or _stage(place, doom):
             _move_into_place(place)

@@ -29,7 +29,7 @@ __all__ = [
     "reseal",
     "seal_metadata",
     "sealed_files",
-    "sealed_log",
+    "told_by_head",
     "unsealed",
     "write_head",
 ]
@@ -37,7 +37,6 @@ __all__ = [
 SEAL = "authface_sealed_version"
 FILES = "authface_sha256"
 LOG = "authface_log_sha256"
-PIECE = 1 << 20  # bytes
 
 
 def file_sha256(path: Path) -> str:
@@ -59,7 +58,7 @@ def seal_metadata(table: Path, version: int) -> dict[str, str]:
     added = [name for commit in since for name in commit.added]
     files = {n: told.get(n) or file_sha256(table / n) for n in added if (table / n).exists()}
     names = [log_file(table, commit.version).name for commit in since]
-    head = _head(table)
+    head = told_by_head(table)
     log = {n: head.get(n) or file_sha256(log_folder(table) / n) for n in names}
     return {SEAL: str(version), FILES: json.dumps(files), LOG: json.dumps(log)}
 
@@ -77,14 +76,6 @@ def sealed_files(table: Path) -> dict[str, str]:
     return sealed
 
 
-def sealed_log(table: Path) -> dict[str, str]:
-    """SHA-256 by name for every log file that a seal or the head vouches for."""
-    sealed: dict[str, str] = {}
-    for commit in commits(table):
-        sealed |= json.loads(commit.info.get(LOG, "{}"))
-    return sealed | (read_head(table) or {})
-
-
 def unsealed(table: Path) -> list[str]:
     """Parquet files that no seal vouches for: their writer was killed; the next write does it."""
     sealed = sealed_files(table)
@@ -99,7 +90,7 @@ def head_file(table: Path) -> Path:
 def write_head(table: Path, *, checkpoint_is_new: bool = False) -> None:
     """Vouch for the newest log file and for the checkpoints, which no seal can."""
     newest = last_version(table)
-    told = {} if checkpoint_is_new else _head(table)
+    told = {} if checkpoint_is_new else told_by_head(table)
     hashes = {} if newest is None else {log_file(table, newest).name: _hash_of(table, newest)}
     for path in sorted(log_folder(table).iterdir()):
         if "checkpoint" in path.name:
@@ -113,7 +104,7 @@ def _hash_of(table: Path, version: int) -> str:
     return file_sha256(log_file(table, version))
 
 
-def _head(table: Path) -> dict[str, str]:
+def told_by_head(table: Path) -> dict[str, str]:
     """As `read_head`, and nothing where it is damaged."""
     try:
         return read_head(table) or {}
@@ -135,7 +126,7 @@ def read_head(table: Path) -> dict[str, str] | None:
 
 def read_head_version(table: Path) -> int | None:
     """The newest version that the head vouches for; none if there is no head or it is damaged."""
-    names = _head(table)
+    names = told_by_head(table)
     found = [int(n[: -len(".json")]) for n in names if n[: -len(".json")].isdigit()]
     return max(found, default=None)
 

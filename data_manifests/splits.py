@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-__all__ = ["LINKS", "groups", "place_of"]
+if TYPE_CHECKING:
+    from data_manifests.assemble import BuildConfig
+
+__all__ = ["LINKS", "groups", "place_of", "split_of"]
 
 # What links photos that must share a split, strongest first: one person, one shot, one scene.
 LINKS = ("subject", "identity", "shot", "duplicates")
@@ -15,8 +19,8 @@ def groups(links: Mapping[str, Sequence[str | None]], photo_ids: Sequence[str]) 
     """Per photo, the name that its split is drawn by, such as `subject:s1`.
 
     Photos that share any link, directly or through others, get one name: that of their strongest
-    link, the first in the alphabet among several. A new photo changes nobody's name unless it shows
-    that two people are one.
+    link, the first in the alphabet among several. A new photo changes no name but of those that it
+    is linked to: a photo without a subject is drawn by itself until a duplicate or a shot joins it.
     """
     parents: dict[str, str] = {}
     first: list[str] = []
@@ -26,6 +30,14 @@ def groups(links: Mapping[str, Sequence[str | None]], photo_ids: Sequence[str]) 
         for other in named[1:]:
             _unite(parents, named[0], other)
     return [_root(parents, name) for name in first]
+
+
+def split_of(name: str, config: BuildConfig) -> str:
+    """train, validation or test of what a split is drawn by, such as `subject:s1`."""
+    place = place_of(name, config.salt)
+    if place < config.test_share:
+        return "test"
+    return "validation" if place < config.test_share + config.validation_share else "train"
 
 
 def place_of(name: str, salt: str) -> float:

@@ -188,7 +188,7 @@ class Store:
         done = {}
         for noun, name in TABLES.items():
             if self.version(noun) is not None:
-                with _storage_errors(self.folder), self._locked(noun):
+                with _storage_errors(self.folder), self.locked(noun):
                     table = self._open(noun)
                     steps = [] if table is None else migrate(table, noun)
                     if table is not None and steps:
@@ -201,7 +201,7 @@ class Store:
         count = 0
         for noun, name in TABLES.items():
             if (self.folder / name).is_dir() and only_ours(self.folder, name):
-                with self._locked(noun):
+                with self.locked(noun):
                     count += sweep_table(self.folder / name)
         return count
 
@@ -241,6 +241,14 @@ class Store:
         opened = self._open(noun, version)
         return None if opened is None else dataset_of(opened)
 
+    def files(self, noun: type, version: int | None = None) -> set[str] | None:
+        """Names of the Parquet files of a version, none if there is no such version.
+
+        Without its data set, whose import brings pandas: a second and more.
+        """
+        opened = self._open(noun, version)
+        return None if opened is None else {u.rsplit("/", 1)[-1] for u in opened.file_uris()}
+
     def rows_with(self, noun: type[Record], column: str, values: Iterable[str]) -> list[Record]:
         """The rows whose column has one of the values; the others are never all in memory."""
         opened = self._open(noun)
@@ -258,7 +266,7 @@ class Store:
 
     def _write(self, noun: type, attempt: Callable[[DeltaTable], Commit]) -> Commit:
         """Try until no other writer came first; then seal."""
-        with _storage_errors(self.folder), self._locked(noun):
+        with _storage_errors(self.folder), self.locked(noun):
             for number in range(TRIES):
                 table = self._open_or_create(noun)
                 before = table.version() if table.version() else -1  # a new one has no seal yet
@@ -331,7 +339,8 @@ class Store:
         return added, changed
 
     @contextlib.contextmanager
-    def _locked(self, noun: type) -> Iterator[None]:
+    def locked(self, noun: type) -> Iterator[None]:
+        """Keep other writers of this machine away from the table."""
         # The kernel frees a flock when its holder dies, so a killed writer never blocks the next
         # one. What the dead one left half written is told by the mark that it could not take away.
         self.folder.mkdir(parents=True, exist_ok=True)

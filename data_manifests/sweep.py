@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import platform
-import uuid
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +24,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 WRITING = ".writing-"
+DEAD_AFTER_S = 86_400.0  # no commit takes a day
 PART = ".part-"  # files not yet under their final name begin with this
 
 
@@ -43,20 +44,24 @@ def writing_table(folder: Path, name: str) -> Iterator[None]:
     """Marks that this machine writes a table; first takes away what a dead writer left.
 
     The caller holds the store's lock, so a mark of this machine is a dead writer's. While another
-    machine's stands, nothing is taken away: its writer may be alive.
+    machine's of the last day stands, nothing is taken away: its writer may be alive.
     """
     mark = folder / f"{WRITING}{name}-{_machine()}"
-    if mark.exists() and only_ours(folder, name):
+    marks = list(folder.glob(f"{WRITING}{name}-*"))
+    if marks and only_ours(folder, name):
         sweep_table(folder / name)
+        for dead in marks:
+            dead.unlink(missing_ok=True)
     mark.touch()
     yield  # not finally: who fails leaves the mark, and with it a reason to look
     mark.unlink(missing_ok=True)
 
 
 def only_ours(folder: Path, name: str) -> bool:
-    """Whether no other machine says that it writes the table."""
-    marks = {p.name for p in folder.glob(f"{WRITING}{name}-*")}
-    return marks <= {f"{WRITING}{name}-{_machine()}"}
+    """Whether no other machine has said within a day that it writes the table."""
+    ours, since = f"{WRITING}{name}-{_machine()}", time.time() - DEAD_AFTER_S
+    marks = (p for p in folder.glob(f"{WRITING}{name}-*") if p.name != ours)
+    return not any(_changed(p) > since for p in marks)
 
 
 def sweep_table(table: Path) -> int:
@@ -90,9 +95,19 @@ def writing_media(media: Path) -> Iterator[None]:
         mark.unlink(missing_ok=True)
 
 
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # its writer is done
+        return 0.0
+
+
 def _machine() -> str:
-    """The host's name, and a number that containers of one name do not share."""
-    return f"{platform.node()}-{uuid.getnode():012x}"
+    """The host's name, and its id where it has one: machines may share a name."""
+    try:
+        return f"{platform.node()}-{Path('/etc/machine-id').read_text().strip()}"
+    except OSError:
+        return f"{platform.node()}-"
 
 
 def _is_dead(named: str) -> bool:

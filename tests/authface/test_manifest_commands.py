@@ -21,11 +21,7 @@ NOW = datetime.now(UTC)
 GOLDEN = Path(__file__).parents[1] / "data_manifests" / "golden"
 
 
-@pytest.fixture(autouse=True)
-def fresh_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rich keeps the stream that it first wrote to; each command here has one of its own."""
-    console._console.cache_clear()
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("fresh_console")
 
 
 @pytest.fixture

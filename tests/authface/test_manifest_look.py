@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from authface import console
 from authface.cli import app
 from authface.settings import init_workspace
 from data_manifests.errors import AuthFaceError
@@ -38,11 +37,7 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 GUIDE = Path(__file__).parents[2] / "docs" / "tables.md"
 
 
-@pytest.fixture(autouse=True)
-def fresh_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rich keeps the stream that it first wrote to; each command here has one of its own."""
-    console._console.cache_clear()
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("fresh_console")
 
 
 @pytest.fixture

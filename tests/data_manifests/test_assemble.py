@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from data_manifests.assemble import BuildConfig, assemble, build, split_of
+from data_manifests.assemble import BuildConfig, assemble, build
 from data_manifests.consent import grant, require, withdraw
 from data_manifests.errors import ConsentError, InputError
 from data_manifests.records import Box, Consensus, Consent, Crop, Face, Photo, Point, Sample
+from data_manifests.splits import split_of
 from data_manifests.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_manifests.assemble import BuildConfig, build, split_of
+from data_manifests.assemble import BuildConfig, build
 from data_manifests.records import (
     Annotation,
     Box,
@@ -21,7 +21,7 @@ from data_manifests.records import (
     Retouch,
     Sample,
 )
-from data_manifests.splits import groups
+from data_manifests.splits import groups, split_of
 from data_manifests.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
