@@ -127,9 +127,7 @@ def _columns(store: Store, noun: type) -> pa.Table:
     """The columns that the join reads, by key; columns an older table lacks are null."""
     wanted = COLUMNS[TABLES[noun]]
     schema = pa.schema([arrow_schema(noun).field(name) for name in wanted])
-    dataset = store.dataset(noun)
-    if dataset is None:
+    rows = store.columns(noun, wanted)
+    if rows is None:
         return schema.empty_table()
-    there = [name for name in wanted if name in dataset.schema.names]
-    only_main = pc.field("index") == 0 if noun is Face else None
-    return as_schema(dataset.to_table(columns=there, filter=only_main), schema)
+    return as_schema(rows.filter(pc.field("index") == 0) if noun is Face else rows, schema)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -10,13 +10,14 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from numpy.typing import NDArray
 from pyarrow import fs
 
 from data_manifests.migrations import bare
-from data_manifests.schema import key_of
+from data_manifests.schema import as_schema, key_of
 from data_manifests.seals import is_sealed, read_head_version, seal_metadata, write_head
 
 __all__ = [
@@ -138,52 +139,67 @@ def seal(table: DeltaTable) -> None:
     write_head(folder, checkpoint_is_new=due)
 
 
-def rows_of(table: DeltaTable) -> pa.Table:
-    """All rows."""
-    return dataset_of(table).to_table()
+def rows_of(table: DeltaTable, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows, or these of their columns; what an older file lacks is null.
+
+    File by file and not by the data set, whose import brings pandas: a second and more.
+    """
+    schema = _schema(table, columns)
+    parts = [schema.empty_table()]
+    for path in sorted(_paths(table)):
+        with pq.ParquetFile(path) as file:
+            parts.append(as_schema(file.read(_there(file, schema)), schema))
+    return pa.concat_tables(parts)
 
 
 def rows_with(table: DeltaTable, column: str, values: pa.Array) -> pa.Table:
     """The rows that have one of the values; the others are never all in memory.
 
     Files whose statistics exclude every value are not opened, and of the others the column alone is
-    read before the rows are. Not as a filter of the data set: Delta's statistics come as string
-    views, which Arrow does not compare with strings.
+    read before the rows are.
     """
-    wanted = np.sort(np.asarray(values.to_pylist(), dtype=object))
-    whole = dataset_of(table)
-    paths = _files_with(table, column, wanted)
-    found = [
-        batch.filter(mask)
-        for fragment in whole.get_fragments()
-        if fragment.path in paths
-        for batch in _hits(fragment, whole.schema, column, values)
-        if (mask := pc.is_in(batch[column], value_set=values)).true_count
-    ]
-    return pa.Table.from_batches(found, schema=whole.schema)
+    schema = _schema(table)
+    parts = [schema.empty_table()]
+    for path in sorted(
+        _files_with(table, column, np.sort(np.asarray(values.to_pylist(), dtype=object)))
+    ):
+        with pq.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                keys = file.read_row_group(number, [column]).column(column)
+                mask = pc.is_in(keys.cast(values.type), value_set=values)
+                if pc.any(mask).as_py():
+                    rows = file.read_row_group(number, _there(file, schema))
+                    parts.append(as_schema(rows, schema).filter(mask))  # views have no filter
+    return pa.concat_tables(parts)
 
 
-def _hits(fragment: Any, schema: pa.Schema, column: str, values: pa.Array) -> Iterator[Any]:
-    """Batches of the row groups that hold one of the values."""
-    for piece in fragment.split_by_row_group():
-        keys = piece.to_table(columns=[column], schema=schema).column(column)
-        if pc.any(pc.is_in(keys, value_set=values)).as_py():
-            yield from piece.to_batches(schema=schema)
+def _schema(table: DeltaTable, columns: Sequence[str] | None = None) -> pa.Schema:
+    whole = pa.schema(table.schema().to_arrow())
+    return whole if columns is None else pa.schema([whole.field(n) for n in columns])
 
 
-def _files_with(table: DeltaTable, column: str, wanted: NDArray[Any]) -> set[str]:
+def _there(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
+    return [name for name in schema.names if name in file.schema_arrow.names]
+
+
+def _paths(table: DeltaTable) -> list[Path]:
+    # The log's paths are quoted; a name may hold what a quote stands for.
+    return [folder_of(table) / unquote(uri.rsplit("/", 1)[-1]) for uri in table.file_uris()]
+
+
+def _files_with(table: DeltaTable, column: str, wanted: NDArray[Any]) -> list[Path]:
     """Files that may hold one of the values, by their least and greatest value."""
     about = pa.table(table.get_add_actions(flatten=True))
-    paths = [unquote(p) for p in about.column("path").to_pylist()]
+    paths = [folder_of(table) / unquote(p) for p in about.column("path").to_pylist()]
     if f"min.{column}" not in about.column_names or not len(wanted):
-        return set(paths)
+        return paths
     least, most = (about.column(f"{end}.{column}").to_pylist() for end in ("min", "max"))
     # Statistics may be cut short, the greatest one then rounded up: a file too many, never too few.
-    return {
+    return [
         path
         for path, low, high in zip(paths, least, most, strict=True)
         if low is None or high is None or _holds(wanted, low, high)
-    }
+    ]
 
 
 def _holds(wanted: NDArray[Any], low: str, high: str) -> bool:

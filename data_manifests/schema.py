@@ -74,6 +74,8 @@ def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _as_type(values: Any, kind: pa.DataType) -> Any:
+    if values.type.equals(kind):
+        return values
     if pa.types.is_struct(kind):
         names = [f.name for f in values.type]
         inner = [

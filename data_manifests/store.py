@@ -226,6 +226,15 @@ class Store:
         with _storage_errors(self.folder / TABLES[noun]):
             return rows_of(opened).sort_by(key_of(noun))
 
+    def columns(self, noun: type, names: Iterable[str]) -> pa.Table | None:
+        """These columns of the newest version, as far as the table has them; none without one."""
+        opened = self._open(noun)
+        if opened is None:
+            return None
+        known = {field.name for field in opened.schema().fields}
+        with _storage_errors(self.folder / TABLES[noun]):
+            return rows_of(opened, [name for name in names if name in known])
+
     def version(self, noun: type) -> int | None:
         """The newest version of a noun's table, none if there is no table."""
         opened = self._open(noun)
@@ -358,7 +367,7 @@ def _storage_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, DeltaError, OSError) as error:
+    except (pa.ArrowInvalid, DeltaError, OSError) as error:
         text = str(error)
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text:
             raise StorageError(
@@ -369,7 +378,7 @@ def _storage_errors(folder: Path) -> Iterator[None]:
             raise StorageError(
                 f"{folder} can't be written: {text}.", "Check its permissions and run it again."
             ) from error
-        if isinstance(error, pa.ArrowException) or any(w in text for w in DAMAGED):
+        if isinstance(error, pa.ArrowInvalid) or any(w in text for w in DAMAGED):
             raise ManifestError(
                 f"{folder} can't be read: {text.splitlines()[0]}.",
                 "Run `authface manifest fsck`, which names the damaged file.",
