@@ -11,7 +11,7 @@ from curation.pipeline import Ingested
 from data_manifests.media import Workspace
 from data_manifests.records import Face, Photo
 from data_manifests.store import Store
-from data_manifests.tombstones import Watch
+from data_manifests.tombstones import Watch, marks_held
 from data_manifests.traces import delete_unnamed
 
 __all__ = ["BATCH", "commit", "known_photos"]
@@ -45,12 +45,20 @@ def commit(store: Store, stream: Iterable[Ingested], *, batch: int = BATCH) -> I
                 waiting.append(item)
             if len(waiting) >= batch and spent <= _SHARE * (time.monotonic() - started):
                 begun = time.monotonic()
-                _write(store, _without_erased(store, waiting, watch), before)
+                _write_unless_erased(store, waiting, watch, before)
                 waiting = []
                 spent += time.monotonic() - begun
             yield item
     finally:
-        _write(store, _without_erased(store, waiting, watch), before)
+        _write_unless_erased(store, waiting, watch, before)
+
+
+def _write_unless_erased(
+    store: Store, items: list[Ingested], watch: Watch, before: _Standing
+) -> None:
+    if items:
+        with marks_held(store):
+            _write(store, _without_erased(store, items, watch), before)
 
 
 def _without_erased(store: Store, items: list[Ingested], watch: Watch) -> list[Ingested]:

@@ -23,6 +23,7 @@ from curation.looks import Grouping, Looks, Reach, Run
 from curation.shots import find_shots, standing_order
 from data_manifests.records import Face, Photo, Task, Verdict
 from data_manifests.store import Store
+from data_manifests.tombstones import erased_in, marks_held
 
 __all__ = ["SETTLED_GATES", "Settled", "settle", "settle_tables"]
 
@@ -69,8 +70,12 @@ def settle_tables(
     photos = store.read(Photo) if photos is None else photos
     busy = frozenset(t.photo_id for t in store.read(Task) if t.state != "deleted")
     changed = settle(photos, eye_distance=_eye_distances(store), busy=busy, config=config)
-    if changed:
-        store.upsert(Photo, changed, why="settled shots, duplicates and bursts")
+    with marks_held(store):
+        # A photo erased since its row was read must not be written back.
+        erased = erased_in(store)
+        changed = [p for p in changed if not erased.has(p.photo_id)]
+        if changed:
+            store.upsert(Photo, changed, why="settled shots, duplicates and bursts")
     now = {p.photo_id: p for p in photos} | {p.photo_id: p for p in changed}
     reasons = Counter(r for p in now.values() for r in p.reasons)
     return Settled(

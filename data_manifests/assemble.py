@@ -17,13 +17,16 @@ from pydantic import Field
 from data_manifests.config import Section
 from data_manifests.join import COLUMNS, Sources, join
 from data_manifests.ledger import read_view
+from data_manifests.log import newest_reason
 from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Retouch, Sample
 from data_manifests.schema import arrow_schema, as_schema, records_from_table, table_from_records
+from data_manifests.splits import drawn_by
 from data_manifests.store import TABLES, Store
 
 __all__ = ["BuildConfig", "Built", "assemble", "assemble_tables", "build"]
 
 READ = {"photos", "faces", "consensus", "annotations", "retouches", "consents"}
+DRAWN_BY = "; splits drawn by "
 
 
 class BuildConfig(Section):
@@ -86,10 +89,13 @@ def build(store: Store, config: BuildConfig, now: datetime) -> Built:
         annotations=_columns(store, Annotation),
         retouches=_columns(store, Retouch),
         consents=tuple(read_view(store).values()),
+        samples=_samples_drawn_alike(store, config),
     )
     made = assemble_tables(standing, config, now)
     if made.rows.num_rows or store.version(Sample) is not None:
-        store.replace_rows(Sample, made.rows, why=f"build from {sources}")
+        store.replace_rows(
+            Sample, made.rows, why=f"build from {sources}{DRAWN_BY}{drawn_by(config)}"
+        )
     return replace(made, version=store.version(Sample), sources=sources)
 
 
@@ -121,6 +127,14 @@ def assemble_tables(sources: Sources, config: BuildConfig, now: datetime) -> Bui
     left_out = dict(sorted(Counter(reasons).items()))
     by_photo = dict(zip(joined.photo_ids.to_pylist(), reasons, strict=True))
     return Built(joined.samples, left_out, by_photo)
+
+
+def _samples_drawn_alike(store: Store, config: BuildConfig) -> pa.Table | None:
+    """Which photo's sample is in which split, if the last build drew by the same settings."""
+    last = newest_reason(store.folder / TABLES[Sample], DRAWN_BY)
+    if last is None or last.partition(DRAWN_BY)[2] != drawn_by(config):
+        return None
+    return store.columns(Sample, ["photo_id", "split"])
 
 
 def _columns(store: Store, noun: type) -> pa.Table:

@@ -24,7 +24,7 @@ from data_manifests.records import ConsentEntry, Export, Tombstone
 from data_manifests.rewrite import refuse_gaps, rewrite_table
 from data_manifests.seen import SeenBy, held_by_version, mark_runs, runs_that_saw
 from data_manifests.store import TABLES, Store
-from data_manifests.tombstones import Erased, erased_in, marks_of, open_key
+from data_manifests.tombstones import Erased, erased_in, marks_held, marks_of, open_key
 from data_manifests.traces import Traces, delete_media, delete_traces, find_traces
 
 __all__ = [
@@ -208,7 +208,8 @@ def _bury(store: Store, plan: Plan, key: bytes) -> None:
         for mark, kind in sorted(found.items())
         if mark not in standing
     ]
-    store.append(Tombstone, rows, why=f"tombstones of receipt {plan.receipt_id}")
+    with marks_held(store):
+        store.append(Tombstone, rows, why=f"tombstones of receipt {plan.receipt_id}")
 
 
 def _forget_exports(

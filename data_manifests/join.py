@@ -21,7 +21,7 @@ from data_manifests.consent import refusal
 from data_manifests.crop_columns import AlignedCrops, aligned_crops, moved_points
 from data_manifests.records import Consent, Sample
 from data_manifests.schema import arrow_schema
-from data_manifests.splits import groups, split_of
+from data_manifests.splits import groups, splits
 
 if TYPE_CHECKING:
     from data_manifests.assemble import BuildConfig
@@ -71,7 +71,10 @@ DEFAULT_CAPTION = "portrait photograph of a face"  # where nobody said anything
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The tables that a build reads, with at least the columns of COLUMNS, and the consents."""
+    """The tables that a build reads, with at least the columns of COLUMNS, and the consents.
+
+    `samples` are those of the last build with the same draw: their splits are kept.
+    """
 
     photos: pa.Table
     faces: pa.Table
@@ -79,6 +82,7 @@ class Sources:
     annotations: pa.Table
     retouches: pa.Table
     consents: Sequence[Consent]
+    samples: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +123,9 @@ def join(sources: Sources, config: BuildConfig, now: datetime) -> Joined:
     group_P = groups(_links(rows_P), ids.to_pylist())
     taken, out = np.flatnonzero(reason_P == ""), np.flatnonzero(reason_P != "")
     samples = _samples(rows_P.take(taken), sources.annotations, config)
-    splits = _split_columns([group_P[i] for i in taken], config)
+    drawn = splits(group_P, _standing(ids, sources.samples), config)
     return Joined(
-        _as_samples(samples | splits),
+        _as_samples(samples | _split_columns([group_P[i] for i in taken], drawn)),
         ids.take(pa.array(out)).combine_chunks(),
         pa.array(reason_P[out], pa.string()),
     )
@@ -270,10 +274,18 @@ def _weights(answers: pa.Table, config: BuildConfig) -> NDArray[np.float64]:
     return np.where(np.isnan(stars), 1.0, weights)
 
 
-def _split_columns(names: list[str], config: BuildConfig) -> dict[str, Any]:
-    splits = {name: split_of(name, config) for name in set(names)}
+def _standing(photo_ids: Any, samples: pa.Table | None) -> list[str | None]:
+    """The split that each photo's sample has, none where it has no sample yet."""
+    if samples is None:
+        return [None] * len(photo_ids)
+    places = pc.index_in(photo_ids, value_set=samples.column("photo_id"))
+    found: list[str | None] = samples.column("split").take(places).to_pylist()
+    return found
+
+
+def _split_columns(names: list[str], drawn: Mapping[str, str]) -> dict[str, Any]:
     people = [n.split(":", 1)[1] if n.startswith(("subject", "identity")) else None for n in names]
-    return {"split": [splits[n] for n in names], "person": people}
+    return {"split": [drawn[n] for n in names], "person": people}
 
 
 def _versions(cited: Any, annotations: pa.Table) -> Any:

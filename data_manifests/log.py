@@ -16,6 +16,7 @@ __all__ = [
     "last_version",
     "log_file",
     "log_folder",
+    "newest_reason",
     "read_commit",
     "whole_log",
 ]
@@ -59,6 +60,18 @@ def commits(table: Path) -> Iterator[LogCommit]:
     for version in range(0 if newest is None else newest + 1):
         if log_file(table, version).exists():  # an older release let delta-rs tidy old ones away
             yield read_commit(table, version)
+
+
+def newest_reason(table: Path, having: str) -> str | None:
+    """Why the newest commit was made whose reason has these words in it, none without one."""
+    newest = last_version(table)
+    for version in range(-1 if newest is None else newest, -1, -1):
+        if not log_file(table, version).exists():
+            continue
+        why = str(read_commit(table, version).info.get("authface_why", ""))
+        if having in why:
+            return why
+    return None
 
 
 def read_commit(table: Path, version: int) -> LogCommit:

@@ -6,9 +6,11 @@ alone can't find out whose marks they hold; who loses the key loses the tombston
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,17 @@ from data_manifests.private import make_key
 from data_manifests.records import Tombstone
 from data_manifests.store import Store
 
-__all__ = ["REASON", "Erased", "Watch", "erased_in", "key_file", "mark_of", "marks_of", "open_key"]
+__all__ = [
+    "REASON",
+    "Erased",
+    "Watch",
+    "erased_in",
+    "key_file",
+    "mark_of",
+    "marks_held",
+    "marks_of",
+    "open_key",
+]
 
 REASON = "erased_subject"  # why a file that was erased is refused
 _KEY = "key"  # kind of the one mark that stands for the key itself
@@ -64,6 +76,19 @@ class Watch:
             self._erased = erased_in(self._store)
             self._version = version
         return self._erased
+
+
+@contextlib.contextmanager
+def marks_held(store: Store) -> Iterator[None]:
+    """No mark is added by another process meanwhile.
+
+    What is checked against the marks and written within this is either refused, or there in time
+    for the erasure that waits, which looks for rows after it has set its marks.
+    """
+    store.folder.mkdir(parents=True, exist_ok=True)
+    with (store.folder / ".marks.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def erased_in(store: Store) -> Erased:

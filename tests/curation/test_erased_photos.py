@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from curation.config import DecoderConfig, FacesConfig, GatesConfig, IngestConfi
 from curation.ledger import commit, known_photos
 from curation.pipeline import Ingested, ingest
 from curation.remote import forget_media
+from curation.settle import settle_tables
 from data_manifests.erase import carry_out, plan_erasure
 from data_manifests.errors import ConfigError
 from data_manifests.media import Workspace
@@ -151,3 +155,51 @@ def test_who_is_erased_while_an_ingest_reads_does_not_come_back(
         c.path for f in store.read(Face) if f.photo_id == rows["b.png"].photo_id for c in f.crops
     }
     assert files(erased) - before == {f"media/{m}" for m in names | crops}
+
+
+def test_an_erasure_waits_for_the_commit_that_looked_before_it(
+    tmp_path: Path, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A photo is judged again and has been looked up; its erasure begins before it is written."""
+    place = Workspace(tmp_path / "w")
+    store = Store(place.tables)
+    Image.fromarray(portrait).save(tmp_path / "a.png")
+    config = CONFIG.model_copy(update={"subject_id": "s-1"})
+    stream = list(ingest([tmp_path / "a.png"], workspace=place, config=config, known={}))
+    list(commit(store, stream))
+    plan = plan_erasure(store, place, "s-1")
+    eraser = Thread(target=lambda: carry_out(store, place, plan, lambda owed: ()))
+    upsert = Store.upsert
+
+    def slow(self: Store, noun: type, records: Iterable[Any], *, why: str) -> Any:
+        done = upsert(self, noun, records, why=why)
+        if noun is Face and eraser.ident is None:
+            eraser.start()
+            eraser.join(3)  # long enough for an erasure that nobody holds up
+            assert eraser.is_alive(), "the erasure did not wait"
+        return done
+
+    monkeypatch.setattr(Store, "upsert", slow)
+    list(commit(store, stream))
+    monkeypatch.undo()
+    eraser.join(60)
+    assert not eraser.is_alive()
+    assert store.read(Photo) == []
+    assert store.read(Face) == []
+
+
+def test_settling_does_not_write_back_what_was_erased(erased: Path) -> None:
+    store = Store(erased / "tables")
+    [other] = store.read(Photo)
+    key = open_key(store)
+    stale = [replace(other, photo_id=name, pixel_hash="same") for name in ("gone", "stays")]
+    mark = Tombstone(
+        mark=mark_of(key, "photo", "gone"),
+        kind="photo",
+        reason="subject",
+        erased_at=datetime.now(UTC),
+        receipt_id="",
+    )
+    store.append(Tombstone, [mark], why="test")
+    settle_tables(store, CONFIG.gates, photos=[*stale, other])
+    assert {p.photo_id for p in store.read(Photo)} == {"stays", other.photo_id}

@@ -21,7 +21,7 @@ from data_manifests.records import (
     Retouch,
     Sample,
 )
-from data_manifests.splits import groups, split_of
+from data_manifests.splits import groups, split_of, splits
 from data_manifests.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -213,3 +213,41 @@ def test_no_person_is_ever_in_two_splits(store: Store) -> None:
                 found.setdefault(name, set()).add(samples[row.photo_id].split)
     assert len(samples) == 120
     assert {len(s) for s in found.values()} == {1}
+
+
+def test_a_split_once_drawn_is_kept_when_the_photo_gets_a_name(store: Store) -> None:
+    """Photos of nobody are drawn one by one; later they turn out to be duplicates of others."""
+    ids = [f"p{n:03d}" for n in range(60)]
+    store.upsert(Photo, [photo(i) for i in ids], why="test")
+    store.upsert(Face, [face(i) for i in ids], why="test")
+    store.upsert(Consensus, [consensus(i) for i in ids], why="test")
+    before = {i: s.split for i, s in made(store).items()}
+    assert set(before.values()) == {"train", "validation", "test"}
+    grouped = [photo(i, duplicate_group=f"d{i}") for i in ids]
+    new = [photo(f"n{n:03d}", duplicate_group=f"dp{n:03d}") for n in range(60)]
+    store.upsert(Photo, grouped + new, why="test")
+    store.upsert(Face, [face(p.photo_id) for p in new], why="test")
+    store.upsert(Consensus, [consensus(p.photo_id) for p in new], why="test")
+    after = {i: s.split for i, s in made(store).items()}
+    assert {i: after[i] for i in ids} == before
+    assert [after[f"n{n:03d}"] for n in range(60)] == [before[i] for i in ids]
+
+
+def test_photos_of_two_splits_that_are_one_person_all_go_where_one_was_learned_from() -> None:
+    names, standing = ["a", "a", "b", "b", "c"], ["test", "train", "test", "validation", None]
+    assert splits(names, standing, CONFIG) == {
+        "a": "train",
+        "b": "validation",
+        "c": split_of("c", CONFIG),
+    }
+
+
+def test_another_salt_draws_everything_anew(store: Store) -> None:
+    ids = [f"p{n:03d}" for n in range(60)]
+    store.upsert(Photo, [photo(i) for i in ids], why="test")
+    store.upsert(Face, [face(i) for i in ids], why="test")
+    store.upsert(Consensus, [consensus(i) for i in ids], why="test")
+    first = {i: s.split for i, s in made(store).items()}
+    salted = CONFIG.model_copy(update={"salt": "other"})
+    drawn = {i: s.split for i, s in made(store, salted).items()}
+    assert drawn == {i: split_of(f"photo:{i}", salted) for i in ids} != first
