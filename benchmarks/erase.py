@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from curation.report import photo_report
 from data_manifests.assemble import BuildConfig, build
 from data_manifests.consent import grant
 from data_manifests.erase import carry_out, erased_in, finish, plan_erasure
@@ -178,7 +179,8 @@ def furnish(root: Path, people: int, each: int) -> Bench:
     changed = [replace(p, near_duplicate_of=photos[0].photo_id) for p in photos[each : each + 3]]
     store.upsert(Photo, changed, why="settle")
     _runs(bench)
-    (root / "photos.html").write_text("".join(f"<p>{p.path}</p>" for p in photos))
+    page = photo_report(store.read(Photo), store.read(Face), media=place.media)
+    (root / "photos.html").write_text("".join(page))
     order = Order(format="datasets", folder=bench.outside)
     export(store, place.media, order, ExportConfig(), NOW)
     open_key(store)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from data_manifests.config import Section
@@ -142,6 +141,4 @@ def _columns(store: Store, noun: type) -> pa.Table:
     wanted = COLUMNS[TABLES[noun]]
     schema = pa.schema([arrow_schema(noun).field(name) for name in wanted])
     rows = store.columns(noun, wanted)
-    if rows is None:
-        return schema.empty_table()
-    return as_schema(rows.filter(pc.field("index") == 0) if noun is Face else rows, schema)
+    return schema.empty_table() if rows is None else as_schema(rows, schema)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["AlignedCrops", "aligned_crops", "moved_points"]
+__all__ = ["AlignedCrops", "aligned_crops", "first_aligned", "moved_points"]
 
 Matrices = NDArray[np.float64]
 
@@ -44,23 +44,29 @@ class AlignedCrops:
         )
 
 
-def aligned_crops(crops: Any, retouched: Any) -> AlignedCrops:
-    """The face's first aligned crop, or the one cut from the photo's approved retouch.
-
-    `crops` is a list of crops per row, `retouched` one crop per row; both may be null.
-    """
+def first_aligned(crops: Any) -> Any:
+    """The first aligned crop of each list of crops, null where there is none."""
     lists = crops.combine_chunks() if isinstance(crops, pa.ChunkedArray) else crops
-    single = retouched.combine_chunks() if isinstance(retouched, pa.ChunkedArray) else retouched
     flat, owners = lists.flatten(), np.asarray(pc.list_parent_indices(lists))
     aligned = np.flatnonzero(np.asarray(pc.equal(pc.struct_field(flat, "kind"), "aligned")))
     own, first = np.unique(owners[aligned], return_index=True)
     place = np.full(len(lists), -1)
     place[own] = aligned[first]
-    chosen = flat.take(pa.array(place, mask=place < 0))
-    done = ~np.asarray(pc.is_null(single)) & (place >= 0)
-    both = pa.concat_arrays([chosen, single.cast(chosen.type)])
-    rows = np.where(done, np.arange(len(place)) + len(place), np.arange(len(place)))
-    return _columns(both.take(pa.array(rows)), place >= 0, done)
+    return flat.take(pa.array(place, mask=place < 0))
+
+
+def aligned_crops(chosen: Any, retouched: Any) -> AlignedCrops:
+    """The face's aligned crop, or the one cut from the photo's approved retouch; null if none."""
+    own, other = (
+        c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in (chosen, retouched)
+    )
+    there = ~np.asarray(pc.is_null(own))
+    done = ~np.asarray(pc.is_null(other)) & there
+    if done.any():
+        both = pa.concat_arrays([own, other.cast(own.type)])
+        rows = np.arange(len(own))
+        own = both.take(pa.array(np.where(done, rows + len(own), rows)))
+    return _columns(own, there, done)
 
 
 def moved_points(points: Any, matrix_N23: Matrices) -> Any:
