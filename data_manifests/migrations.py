@@ -104,4 +104,7 @@ def _because(step: Step) -> CommitProperties:
     return CommitProperties(custom_metadata={"authface_why": f"migration {step.name}"})
 
 
-STEPS = (Step(2, "0002_capture_facts_and_lineage", _widen),)
+STEPS = (
+    Step(2, "0002_capture_facts_and_lineage", _widen),
+    Step(3, "0003_rounds_of_work", _widen),
+)

@@ -10,8 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from data_manifests.labels import (
+    Agreement,
+    Annotation,
+    Consensus,
+    Region,
+    Retouch,
+    Standing,
+    Task,
+)
 from data_manifests.permissions import Consent, ConsentEntry, Tombstone
-from data_manifests.shapes import LANDMARK_NAMES, Box, Point, Pose, column
+from data_manifests.shapes import (
+    LANDMARK_NAMES,
+    Box,
+    Cover,
+    Crop,
+    Point,
+    Pose,
+    Verdict,
+    column,
+)
 
 __all__ = [
     "LANDMARK_NAMES",
@@ -33,22 +51,12 @@ __all__ = [
     "Retouch",
     "Rights",
     "Sample",
+    "Standing",
     "Suggestion",
     "Task",
     "Tombstone",
     "Verdict",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What one gate said about one photo or face."""
-
-    gate: str = column("name of the gate")
-    value: float | None = column("what was measured", default=None)
-    threshold: float | None = column("what it was compared with", default=None)
-    keep: bool = column("true if the gate lets it pass")
-    reason: str = column("one sentence for people", default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +98,7 @@ class Suggestion:
     question: str = column("what was asked")
     value: str = column("the likeliest answer")
     score: float = column("the model's confidence, 0 to 1")
+    origin: str = column("which model and version proposed it", default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,28 +155,6 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cover:
-    """How much of a part of the face a tile shows."""
-
-    part: str = column("skin, hair, left_eye, right_eye or mouth")
-    share: float = column("share of the part's area inside the tile, 0 to 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crop:
-    """A picture cut from a photo: an aligned face or a native-resolution tile."""
-
-    path: str = column("relative to media/, named by content hash")
-    sha256: str = column("SHA-256 of the file")
-    kind: str = column("aligned (the one training reads), aligned_512, aligned_native or tile")
-    width: int = column("width", unit="px")
-    height: int = column("height", unit="px")
-    matrix: tuple[float, ...] = column("2x3 matrix, row by row, from photo pixels to crop pixels")
-    bit_depth: int = column("bits per channel", unit="bit", default=8)
-    covers: tuple[Cover, ...] = column("parts of the face that a tile shows", default=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
     """A face found in a photo."""
 
@@ -192,117 +179,6 @@ class Face:
     mouth_box: Box | None = column("in aligned-crop pixels", default=None)
     identity_group: str | None = column("same person, if consent allows grouping", default=None)
     verdicts: tuple[Verdict, ...] = column("what each gate said about this face", default=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A question sent out to photographers."""
-
-    task_key: str = column("photo_id, kind and round, joined by colons", key=True)
-    photo_id: str = column("the photo it asks about")
-    kind: str = column("triage, retouch or review")
-    round: int = column("1 for the first time it is asked", default=1)
-    state: str = column("waiting, sent, labelled, skipped, set_aside or deleted")
-    image_path: str = column("the picture shown, relative to media/")
-    image_width: int = column("its width", unit="px")
-    image_height: int = column("its height", unit="px")
-    server: str | None = column("identity of the Label Studio it was sent to", default=None)
-    project_id: int | None = column("Label Studio project", default=None)
-    task_id: int | None = column("Label Studio task", default=None)
-    note: str = column("why it is asked", default="")
-    sent_at: datetime | None = column("when the server made it", default=None)
-    updated_at: datetime | None = column("the server's last change seen", default=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """A box or point that a person drew or confirmed."""
-
-    label: str = column("what it marks")
-    box: Box | None = column("in photo pixels", default=None)
-    point: Point | None = column("in photo pixels", default=None)
-    origin: str = column("manual, prediction or prediction-changed", default="manual")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotation:
-    """One person's answer."""
-
-    annotation_id: str = column("the server's unique id of the answer", key=True)
-    task_key: str = column("the question")
-    photo_id: str = column("the photo")
-    annotator: str = column("pseudonym of the person")
-    state: str = column("counted, skipped, set_aside (a rule refused it) or deleted")
-    flags: tuple[str, ...] = column("names of the merge rules that fired", default=())
-    decision: str | None = column(
-        "accept, retouch or reject; approve, fix or reject in a review", default=None
-    )
-    reasons: tuple[str, ...] = column("why it was rejected", default=())
-    rating: int | None = column("stars, 1 to 5", default=None)
-    semantic_tags: tuple[str, ...] = column("question/value, what is in the picture", default=())
-    photographic_tags: tuple[str, ...] = column(
-        "question/value, how it was photographed", default=()
-    )
-    caption: str | None = column("the caption as edited", default=None)
-    note: str | None = column("note for the retoucher", default=None)
-    regions: tuple[Region, ...] = column("boxes and points", default=())
-    raw: str = column("the server's JSON result, as it came")
-    lead_time_s: float | None = column("how long the person took", unit="s", default=None)
-    cancelled: bool = column("the person skipped the task", default=False)
-    ground_truth: bool = column("used to score annotators, not as a vote", default=False)
-    created_at: datetime | None = column("server time", default=None)
-    updated_at: datetime | None = column("server time", default=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """How far people agree on one question."""
-
-    question: str = column("name of the question")
-    value: str = column("what was settled, empty if it was not")
-    voters: int = column("how many answered")
-    share: float = column("share of voters for the value, 0 to 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consensus:
-    """What the people agree on for one photo."""
-
-    photo_id: str = column("the photo", key=True)
-    decision: str | None = column("settled decision, none on conflict", default=None)
-    voters: int = column("people whose answers counted")
-    agreement: float | None = column("share for the leading decision, 0 to 1", default=None)
-    conflict: bool = column("true if the decision needs another pair of eyes")
-    reasons: tuple[str, ...] = column(
-        "reject reasons that at least half the rejecting voters gave", default=()
-    )
-    rating: float | None = column("median stars", default=None)
-    semantic_tags: tuple[str, ...] = column("tags that at least half the voters gave", default=())
-    photographic_tags: tuple[str, ...] = column(
-        "tags that at least half the voters gave", default=()
-    )
-    caption: str | None = column("the newest human caption, never averaged", default=None)
-    agreements: tuple[Agreement, ...] = column("question by question", default=())
-    annotation_ids: tuple[str, ...] = column("the answers it was made from", default=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retouch:
-    """A retouched file that came back."""
-
-    retouch_id: str = column("SHA-256 of the returned file", key=True)
-    photo_id: str = column("the photo it was made from")
-    path: str = column("where it was found")
-    match_method: str = column("how it was matched: id, name, or pixels")
-    match_score: float = column("how sure the match is, 0 to 1")
-    round: int = column("1 for the first return", default=1)
-    verdicts: tuple[Verdict, ...] = column(
-        "registration, texture ratio, colour drift, resolution", default=()
-    )
-    state: str = column("waiting, approved, fix or rejected")
-    crop: Crop | None = column(
-        "aligned crop of the main face, cut from the returned file", default=None
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Raised with every release that changes a noun, with a step in migrations.py and golden tables.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA_PROPERTY = "authface.schemaVersion"  # a property of each Delta table
 
 Record = TypeVar("Record")

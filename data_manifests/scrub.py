@@ -35,6 +35,7 @@ ROWS: Mapping[str, Rules] = {
     "annotations": (("photo_id", "photo"),),
     "consensus": (("photo_id", "photo"),),
     "retouches": (("photo_id", "photo"),),
+    "standings": (("photo_id", "photo"),),
     "samples": (("photo_id", "photo"), ("consent_id", "consent"), ("person", "subject")),
     "consents": (("consent_id", "consent"), ("subject_id", "subject")),
 }

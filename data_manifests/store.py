@@ -64,6 +64,7 @@ TABLES: dict[type, str] = {
     nouns.Annotation: "annotations",
     nouns.Consensus: "consensus",
     nouns.Retouch: "retouches",
+    nouns.Standing: "standings",
     nouns.Consent: "consents",
     nouns.ConsentEntry: "consent_ledger",
     nouns.Tombstone: "tombstones",

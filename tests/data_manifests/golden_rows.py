@@ -31,6 +31,7 @@ from data_manifests.records import (
     Retouch,
     Rights,
     Sample,
+    Standing,
     Suggestion,
     Task,
     Tombstone,
@@ -66,7 +67,7 @@ CROP: dict[str, Any] = {
 
 def rows(version: int) -> dict[type, list[Any]]:
     """What golden/v<version> holds, in the nouns of today."""
-    return _first() if version == 1 else _second()
+    return (_first, _second, _third)[version - 1]()
 
 
 def _first() -> dict[type, list[Any]]:
@@ -224,6 +225,43 @@ def _second() -> dict[type, list[Any]]:
         Tombstone: [grave],
         Retouch: [replace(first[Retouch][0], crop=crop)],
         Export: [export],
+    }
+
+
+def _third() -> dict[type, list[Any]]:
+    second = _second()
+    photo, other = second[Photo]
+    said = replace(photo.suggestions[0], origin="open_clip ViT-B-32")
+    asked = {"desk": "anna", "form": "f", "sent_sha256": "5", "retouch_id": "r"}
+    region = Region(
+        label="blemish", box=BOX, mask_path="masks/m.png", priority="must_fix", note="here"
+    )
+    settled = replace(second[Consensus][0].agreements[0], measure="share")
+    came = {"returned_at": WHEN, "width": 9000, "height": 6000, "bit_depth": 16}
+    standing = Standing(
+        photo_id=A,
+        state="review",
+        round=1,
+        waits_for="reviewer",
+        moved_by="retoucher",
+        why="came back",
+        since=WHEN,
+    )
+    return second | {
+        Photo: [replace(photo, suggestions=(said,)), other],
+        Task: [replace(second[Task][0], **asked, uncertainty=0.25)],
+        Annotation: [
+            replace(
+                second[Annotation][0], regions=(region,), source="xmp", form="f", edited_by="bob"
+            )
+        ],
+        Consensus: [
+            replace(
+                second[Consensus][0], agreements=(settled,), regions=(region,), adjudicated=True
+            )
+        ],
+        Retouch: [replace(second[Retouch][0], reasons=("over_smoothed",), **came)],
+        Standing: [standing],
     }
 
 
