@@ -24,10 +24,17 @@ FLAGS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test asks first for the server waits for its start: a minute, more if busy."""
+    """Whichever test asks first for the server waits for its start: a minute, more if busy.
+
+    With several processes (`-n 2 --dist loadgroup`) all that ask for it run in one of them, and
+    a file's tests stay together, or each process would make its own server and its own models.
+    """
     for item in items:
-        if item.get_closest_marker("studio") and not item.get_closest_marker("timeout"):
+        studio = item.get_closest_marker("studio") is not None
+        if studio and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))
+        asks = studio or "label_studio" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("studio" if asks else item.path.name))
 
 
 def lacking(what: str, todo: str) -> NoReturn:
