@@ -50,10 +50,14 @@ class Value(_FromServer):
 class Item(_FromServer):
     """One entry of an answer's result."""
 
+    id: str = Field(default="", description="of the region; its label and answers share it")
     from_name: str = Field(description="the question")
     type: str = Field(description="the editor's kind of control")
     value: Value = Field(description="the answer")
     origin: str = Field(default="manual", description="manual, prediction or prediction-changed")
+    item_index: int | None = Field(
+        default=None, description="which picture of a task that shows several"
+    )
     original_width: int | None = Field(
         default=None, description="width of the picture that was shown"
     )
@@ -78,10 +82,14 @@ class ServerAnswer(_FromServer):
     )
     ground_truth: bool = Field(default=False, description="marked to score people with")
     lead_time: float | None = Field(default=None, description="second")
+    updated_by: int | None = Field(default=None, description="who changed it last")
+    parent_prediction: int | None = Field(
+        default=None, description="the suggestion that it was made from"
+    )
     created_at: datetime | None = Field(default=None, description="server time")
     updated_at: datetime | None = Field(default=None, description="server time")
 
-    @field_validator("completed_by", mode="before")
+    @field_validator("completed_by", "updated_by", "parent_prediction", mode="before")
     @classmethod
     def _id_of_person(cls, value: Any) -> Any:
         return value.get("id") if isinstance(value, Mapping) else value

@@ -44,6 +44,16 @@ class AnnotateConfig(Section):
     )
     batch: int = Field(default=250, ge=1, le=2000, description="tasks sent in one request")
     page: int = Field(default=500, ge=1, le=1000, description="tasks read in one request")
+    webhooks: bool = Field(
+        default=False,
+        description="let the local server call this machine, so that watch is woken at once; its"
+        " users could then make it ask other programs of this machine, too",
+    )
+    overlap_s: float = Field(
+        default=60,
+        ge=0,
+        description="how far before the newest change seen a pull looks again, in seconds",
+    )
     largest_drop: float = Field(
         default=0.5,
         ge=0,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from annotation.agreement import settle
 from annotation.answers import Asked, Reading, ServerTask, to_annotation
+from annotation.circumstances import refused, remarks
 from annotation.questions import FORMS
 from annotation.rules import SUPERSEDED, broken, last_per_person
 from data_manifests.records import Annotation, Consensus, Photo, Task
@@ -50,7 +51,6 @@ def merge(
     read: list[Annotation] = []
     for task in known.tasks:
         read += _read(task, copies[task.task_key], known, server, name_person)
-    read = last_per_person(read)
     seen = {a.annotation_id for a in read}
     asked = {t.task_key for t in known.tasks}
     gone = [
@@ -60,17 +60,19 @@ def merge(
         and a.task_key in asked
         and a.annotation_id.startswith(f"{server}:")
     ]
-    tasks = tuple(
-        _after(t, copies[t.task_key], [a for a in read if a.task_key == t.task_key])
-        for t in known.tasks
-    )
-    every = {a.annotation_id: a for a in (*known.annotations, *read, *gone)}
+    # Those of other projects and other sources too: a vote given twice is one vote.
+    every = {a.annotation_id: a for a in (*known.annotations, *gone, *read)}
+    judged = {a.annotation_id: a for a in last_per_person(list(every.values()))}
+    by_task: dict[str, list[Annotation]] = defaultdict(list)
+    for key in seen:
+        by_task[judged[key].task_key].append(judged[key])
+    tasks = tuple(_after(t, copies[t.task_key], by_task[t.task_key]) for t in known.tasks)
     vanished = sum(
         old.state != "deleted" and new.state == "deleted"
         for old, new in zip(known.tasks, tasks, strict=True)
     )
-    settled = _settle(every.values(), known.settled, majority)
-    return Merged(tasks, (*read, *gone), tuple(settled), vanished)
+    settled = _settle(judged.values(), known.settled, majority)
+    return Merged(tasks, tuple(judged.values()), tuple(settled), vanished)
 
 
 def adopt(
@@ -118,13 +120,25 @@ def _read(
     photo = known.photos.get(task.photo_id)
     width, height = (photo.width, photo.height) if photo else (task.image_width, task.image_height)
     asked = Asked(task, FORMS[task.kind], width, height)
-    readings = [Reading(asked, answer) for found in copies for answer in found.annotations]
     return [
-        to_annotation(
-            r, server=server, annotator=name_person(r.answer.completed_by), flags=broken(r)
-        )
-        for r in readings
+        _row(Reading(asked, answer), found, server, name_person)
+        for found in copies
+        for answer in found.annotations
     ]
+
+
+def _row(
+    reading: Reading, found: ServerTask, server: str, name_person: Callable[[int | None], str]
+) -> Annotation:
+    answer = reading.answer
+    against = (*broken(reading), *refused(reading, found))
+    row = to_annotation(
+        reading, server=server, annotator=name_person(answer.completed_by), flags=against
+    )
+    odd = remarks(reading, found)
+    other = name_person(answer.updated_by) if "edited_by_other" in odd else None
+    form = str(found.data.get("schema", ""))
+    return replace(row, flags=(*row.flags, *odd), edited_by=other, form=form)
 
 
 def _after(task: Task, copies: Sequence[ServerTask], answers: Sequence[Annotation]) -> Task:
@@ -133,9 +147,12 @@ def _after(task: Task, copies: Sequence[ServerTask], answers: Sequence[Annotatio
     states = {a.state for a in answers if SUPERSEDED not in a.flags}
     order = (("counted", "labelled"), ("set_aside", "set_aside"), ("skipped", "skipped"))
     state = next((after for found, after in order if found in states), "sent")
+    # The copy that was noted may be gone, moved or imported anew: what counts is the question.
+    ids = sorted(c.id for c in copies)
     return replace(
         task,
         state=state,
+        task_id=task.task_id if task.task_id in ids else ids[0],
         updated_at=max((c.updated_at for c in copies if c.updated_at), default=None),
     )
 

@@ -19,30 +19,42 @@ class Project:
     id: int
     kind: str
     url: str
+    desk: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is for, and for whom if it is not for all."""
+        return f"{self.kind}, {self.desk}" if self.desk else self.kind
 
 
-def find_project(studio: Studio, form: Form, config: AnnotateConfig) -> Project | None:
-    """The oldest project with our key, none if there is none."""
-    key = _key(form, config)
+def find_project(
+    studio: Studio, form: Form, config: AnnotateConfig, *, desk: str = ""
+) -> Project | None:
+    """The oldest project with our key, none if there is none; a desk has its own projects."""
+    key = _key(form, config, desk)
     found = [i for i, p in studio.projects().items() if key in (p.get("description") or "").split()]
-    return _project(studio, form, min(found)) if found else None
+    return _project(studio, form, min(found), desk) if found else None
 
 
-def ensure_project(studio: Studio, form: Form, config: AnnotateConfig) -> Project:
+def ensure_project(
+    studio: Studio, form: Form, config: AnnotateConfig, *, desk: str = ""
+) -> Project:
     """The project of the form: made if missing, its questions renewed if the form has changed."""
     faults = lint(form)
     if faults:
         raise ValueError(f"the form {form.kind} can't be trusted: {'; '.join(faults)}")
-    description = f"AuthFace finds the project by this line: {_key(form, config)} {form.version}"
-    standing = find_project(studio, form, config)
+    description = (
+        f"AuthFace finds the project by this line: {_key(form, config, desk)} {form.version}"
+    )
+    standing = find_project(studio, form, config, desk=desk)
     if standing is None:
         made = studio.make_project(
-            f"{config.project} {form.title}",
+            " ".join(filter(None, (config.project, form.title, desk))),
             description,
             to_xml(form),
             answers_wanted=config.answers_wanted,
         )
-        standing = _project(studio, form, made)
+        standing = _project(studio, form, made, desk)
     else:
         _renew(studio, standing, form, description, config)
     studio.serve_media(standing.id)
@@ -59,9 +71,10 @@ def _renew(
         studio.change_project(project.id, maximum_annotations=config.answers_wanted)
 
 
-def _key(form: Form, config: AnnotateConfig) -> str:
-    return f"authface-key={'_'.join(config.project.split())}/{form.kind}"
+def _key(form: Form, config: AnnotateConfig, desk: str) -> str:
+    parts = (config.project, form.kind, desk)
+    return "authface-key=" + "/".join("_".join(p.split()) for p in parts if p)
 
 
-def _project(studio: Studio, form: Form, project_id: int) -> Project:
-    return Project(project_id, form.kind, f"{studio.url}/projects/{project_id}/data")
+def _project(studio: Studio, form: Form, project_id: int, desk: str) -> Project:
+    return Project(project_id, form.kind, f"{studio.url}/projects/{project_id}/data", desk)

@@ -41,19 +41,35 @@ def broken(reading: Reading) -> tuple[str, ...]:
 
 
 def last_per_person(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """Same rows; a person's last answer to a task counts, and a skip never beats an answer."""
+    """Same rows; a person's last answer to a question counts, and a skip never beats an answer.
+
+    A question that stands in several projects, or twice in one, is one question: nobody votes
+    twice.
+    """
     best: dict[tuple[str, str], Annotation] = {}
-    for one in sorted(annotations, key=_age):
+    rows = [_revived(a) for a in annotations]
+    for one in sorted(rows, key=_age):
         usable = one.state in ("counted", "skipped")
-        standing = best.get((one.task_key, one.annotator))
+        standing = best.get(_vote(one))
         if usable and not (standing and standing.state == "counted" and one.state == "skipped"):
-            best[one.task_key, one.annotator] = one
+            best[_vote(one)] = one
     return [
-        _superseded(a)
-        if a.state in ("counted", "skipped") and a is not best[a.task_key, a.annotator]
-        else a
-        for a in annotations
+        _superseded(a) if a.state in ("counted", "skipped") and a is not best[_vote(a)] else a
+        for a in rows
     ]
+
+
+def _vote(one: Annotation) -> tuple[str, str]:
+    photo_kind_round = ":".join(one.task_key.split(":")[:3])
+    return photo_kind_round, one.annotator
+
+
+def _revived(one: Annotation) -> Annotation:
+    """A row that only a later answer had set aside stands again until it is judged anew."""
+    if one.state != "set_aside" or SUPERSEDED not in one.flags:
+        return one
+    state = "skipped" if one.cancelled else "counted"
+    return replace(one, state=state, flags=tuple(f for f in one.flags if f != SUPERSEDED))
 
 
 def _age(one: Annotation) -> tuple[datetime, str]:

@@ -26,6 +26,7 @@ import httpx
 
 from annotation.config import AnnotateConfig
 from annotation.private import write_private
+from annotation.server_settings import HOST, environment
 from data_manifests.errors import ConfigError, RemoteError
 from data_manifests.media import Workspace, write_atomic
 
@@ -41,7 +42,6 @@ __all__ = [
 ]
 
 ADMIN = "admin@authface.local"
-HOST = "127.0.0.1"
 SAY_EVERY_S = 10.0
 
 
@@ -150,7 +150,12 @@ class LocalServer:
         with self._log_file().open("ab") as log:
             self._process = subprocess.Popen(
                 [str(part) for part in command],
-                env=_environment(self.workspace, login),
+                env=environment(
+                    self.workspace,
+                    login,
+                    self.config,
+                    served=str(served_media(self.workspace).parent),
+                ),
                 cwd=self.workspace.label_studio,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -274,29 +279,6 @@ def _link_media(workspace: Workspace) -> None:
         link.unlink()
     if not link.is_symlink():
         link.symlink_to(workspace.media.resolve(), target_is_directory=True)
-
-
-def _environment(workspace: Workspace, login: dict[str, Any]) -> dict[str, str]:
-    inherited = {
-        k: v for k, v in os.environ.items() if not k.startswith(("LABEL_STUDIO_", "DJANGO_"))
-    }
-    return inherited | {
-        "LABEL_STUDIO_BASE_DATA_DIR": str(workspace.label_studio / "data"),
-        "LABEL_STUDIO_USERNAME": login["email"],
-        "LABEL_STUDIO_PASSWORD": login["password"],
-        "LABEL_STUDIO_USER_TOKEN": login["token"],
-        # Read only when the organisation is made, at the very first start.
-        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
-        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
-        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(served_media(workspace).parent),
-        "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
-        "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
-        "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
-        "SENTRY_DSN": "",
-        "FRONTEND_SENTRY_DSN": "",
-        "ALLOWED_HOSTS": f"{HOST},localhost",
-        "CORS_ALLOW_ALL_ORIGINS": "false",
-    }
 
 
 def _sign_up(url: str, token: str, email: str, password: str) -> str:

@@ -10,23 +10,19 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from annotation.config import AnnotateConfig
-from annotation.server import login_of, running, served_media
-from data_manifests.errors import ConfigError, MissingExtra, RemoteError
-from data_manifests.media import Workspace
+from data_manifests.errors import MissingExtra, RemoteError
 
-__all__ = ["Studio", "open_studio"]
+__all__ = ["LOOPBACK", "START", "Studio"]
 
 log = logging.getLogger(__name__)
 
@@ -150,16 +146,83 @@ class Studio:
             with self._http.stream("GET", self.url + address, headers=headers) as answer:
                 return answer.status_code == httpx.codes.OK
 
-    def tasks(self, project_id: int, *, answers: bool = True) -> list[dict[str, Any]]:
-        """All tasks of a project in the order of their ids, with answers and drafts or without."""
+    def tasks(
+        self, project_id: int, *, answers: bool = True, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """Tasks of a project in the order of their ids, with answers and drafts or without.
+
+        All of them, or those changed since a time of the server. A task that was deleted since is
+        not among them.
+        """
+        query = {"ordering": ["tasks:id"]} | _filter("updated_at", "greater", _moment(since))
         for _ in range(TRIES):
-            found, total = self._read_tasks(project_id, "all" if answers else "task_only")
+            found, total = self._read_tasks(project_id, "all" if answers else "task_only", query)
             if len(found) == total:
                 return [found[key] for key in sorted(found)]
         raise RemoteError(
             f"The tasks of project {project_id} kept changing while they were read.",
             "Try again when it is quiet.",
         )
+
+    def count_tasks(self, project_id: int, key: str, having: str) -> int:
+        """How many tasks have a text in this key of their data; costs the same for any number."""
+        query = _filter(f"data.{key}", "contains", having, kind="String")
+        with self._remote("counting tasks"):
+            page = self._sdk.tasks.list(
+                project=project_id,
+                fields="task_only",
+                include="id",
+                page=1,
+                page_size=1,
+                query=json.dumps(query),
+            )
+            return int(page.response.dict()["total"])
+
+    def change_task(
+        self,
+        task_id: int,
+        data: Mapping[str, Any],
+        predictions: Sequence[Mapping[str, Any]] | None,
+    ) -> None:
+        """Give a task other data, and other suggestions in place of its own unless none are given.
+
+        May be done twice: what a killed one left of the suggestions is cleared first.
+        """
+        with self._remote("changing a task"):
+            self._sdk.tasks.update(id=str(task_id), data=dict(data), request_options=ONCE)
+            if predictions is None:
+                return
+            for old in self._sdk.predictions.list(task=task_id):
+                self._sdk.predictions.delete(id=int(old.dict()["id"]), request_options=ONCE)
+            for new in predictions:
+                self._sdk.predictions.create(task=task_id, **new, request_options=ONCE)
+
+    @contextlib.contextmanager
+    def calling(
+        self, url: str, headers: Mapping[str, str], actions: Sequence[str]
+    ) -> Iterator[None]:
+        """The server calls this address when one of these things happens, as long as this lasts.
+
+        What an earlier, killed one left is taken away. Raises RemoteError if the server refuses.
+        """
+        with self._remote("setting up its calls"):
+            mine = url.rsplit(":", 1)[0]
+            for old in self._sdk.webhooks.list():
+                if set(headers) & set(old.headers or {}) and str(old.url).startswith(mine):
+                    self._sdk.webhooks.delete(id=int(old.id), request_options=ONCE)
+            made = self._sdk.webhooks.create(
+                url=url,
+                headers=dict(headers),
+                actions=list(actions),
+                send_for_all_actions=False,
+                is_active=True,
+                request_options=ONCE,
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(RemoteError), self._remote("ending its calls"):
+                self._sdk.webhooks.delete(id=int(made.id), request_options=ONCE)
 
     def add_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """The ids of the new tasks, in order. Sent once: after an error, list what came through."""
@@ -226,7 +289,9 @@ class Studio:
             base_url=self.url, api_key=self._token, httpx_client=self._http, max_retries=1
         )
 
-    def _read_tasks(self, project_id: int, fields: str) -> tuple[dict[int, dict[str, Any]], int]:
+    def _read_tasks(
+        self, project_id: int, fields: str, query: Mapping[str, Any]
+    ) -> tuple[dict[int, dict[str, Any]], int]:
         found: dict[int, dict[str, Any]] = {}
         total, number = 1, 1
         while (number - 1) * self._page < total:
@@ -236,7 +301,7 @@ class Studio:
                     fields=fields,
                     page=number,
                     page_size=self._page,
-                    query=json.dumps({"ordering": ["tasks:id"]}),
+                    query=json.dumps(query),
                 )
             found |= {int(t["id"]): t for t in (item.dict() for item in page.items or ())}
             total, number = int(page.response.dict()["total"]), number + 1
@@ -298,46 +363,17 @@ class Studio:
         )
 
 
-def open_studio(workspace: Workspace, config: AnnotateConfig) -> Studio:
-    """The server that the environment names, else the local one that runs for the workspace."""
-    url, token = os.environ.get("LABEL_STUDIO_URL", ""), os.environ.get("LABEL_STUDIO_API_KEY", "")
-    if url:
-        _check_address(url, token, config)
-        root = config.server_media
-    else:
-        found = running(workspace)
-        if found is None:
-            raise ConfigError(
-                "No Label Studio is running for this workspace.",
-                START,
-            )
-        url, token = found.url, token or str(login_of(workspace)["token"])
-        root = _absolute(served_media(workspace))
-    return Studio(url, token, media_root=root, timeout_s=config.request_timeout_s, page=config.page)
+def _filter(column: str, operator: str, value: str, *, kind: str = "Datetime") -> dict[str, Any]:
+    """The list's query for tasks whose column compares so; an empty value asks for all."""
+    if not value:
+        return {}
+    item = {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+    return {"filters": {"conjunction": "and", "items": [item]}}
 
 
-def _check_address(url: str, token: str, config: AnnotateConfig) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"LABEL_STUDIO_URL is no web address: {url!r}.",
-            "It looks like https://labels.example.org",
-        )
-    if not token:
-        raise ConfigError(
-            "LABEL_STUDIO_URL is set, but LABEL_STUDIO_API_KEY is not.",
-            "Copy the token from Account & Settings in Label Studio into that variable.",
-        )
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not config.allow_http:
-        raise ConfigError(
-            f"{url} would carry the token over plain http to another machine.",
-            "Use https, or set allow_http = true under [annotate].",
-        )
-
-
-def _absolute(path: Path) -> str:
-    # Not resolved: the server must see the link inside the folder that it serves.
-    return str(path.absolute())
+def _moment(when: datetime | None) -> str:
+    # Any other form of a time makes the server fail with 500.
+    return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _host(url: str) -> str:

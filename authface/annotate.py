@@ -12,7 +12,8 @@ from authface import console
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
-    from annotation.sync import Pulled, Pushed
+    from annotation.pull import Pulled
+    from annotation.push import Pushed
 
 app = typer.Typer(
     help="Ask photographers in Label Studio and merge their answers.", no_args_is_help=True
@@ -64,24 +65,37 @@ def serve(
 
 
 @app.command()
-def push(workspace: WorkspaceOption = None) -> None:
+def push(
+    workspace: WorkspaceOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent; change nothing.")
+    ] = False,
+) -> None:
     """Send every kept photo that was never asked about, with boxes and suggested tags.
+
+    What the server was told of a question that nobody has answered is renewed in place.
 
     Example: authface annotate push
     """
-    from annotation import sync
-    from annotation.studio import open_studio
+    from annotation import push as pushing
+    from annotation.connect import open_studio
     from data_manifests.store import Store
 
     space, settings = open_workspace(workspace)
-    with open_studio(space, settings.annotate) as studio:
-        pushed = sync.push(Store(space.tables), studio, media=space.media, config=settings.annotate)
-    _say_pushed(pushed)
+    config = settings.annotate
+    with open_studio(space, config) as studio:
+        pushed = pushing.push(
+            Store(space.tables), studio, media=space.media, config=config, dry_run=dry_run
+        )
+    _say_pushed(pushed, dry_run=dry_run)
 
 
 @app.command()
 def pull(
     workspace: WorkspaceOption = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read and judge every task, not only what changed.")
+    ] = False,
     accept_deletions: Annotated[
         bool,
         typer.Option(
@@ -89,20 +103,56 @@ def pull(
         ),
     ] = False,
 ) -> None:
-    """Fetch the answers, check them, and merge them into the tables.
+    """Fetch the answers that changed, check them, and merge them into the tables.
 
     Example: authface annotate pull
     """
-    from annotation import sync
-    from annotation.studio import open_studio
+    from annotation import pull as pulling
+    from annotation.connect import open_studio
     from data_manifests.store import Store
 
     space, settings = open_workspace(workspace)
     with open_studio(space, settings.annotate) as studio:
-        pulled = sync.pull(
-            Store(space.tables), studio, config=settings.annotate, accept_deletions=accept_deletions
+        pulled = pulling.pull(
+            Store(space.tables),
+            studio,
+            config=settings.annotate,
+            accept_deletions=accept_deletions,
+            full=full,
         )
     _say_pulled(pulled)
+
+
+@app.command()
+def watch(
+    workspace: WorkspaceOption = None,
+    every: Annotated[float, typer.Option(help="Look this often anyway, in seconds.", min=1)] = 15,
+) -> None:
+    """Pull whenever somebody answers, until Ctrl-C.
+
+    The server calls if webhooks = true stands under [annotate]; otherwise it is asked every 15 s.
+
+    Example: authface annotate watch --every 30
+    """
+    from annotation.connect import open_studio
+    from annotation.watching import watch as watching
+    from data_manifests.errors import RemoteError
+    from data_manifests.store import Store
+
+    space, settings = open_workspace(workspace)
+    signal.signal(signal.SIGTERM, _end)
+    config = settings.annotate
+    try:
+        with open_studio(space, config) as studio:
+            console.say(f"Watching {studio.url}. Ctrl-C ends it.")
+            for seen in watching(Store(space.tables), studio, config=config, every_s=every):
+                if isinstance(seen, RemoteError):
+                    console.note(f"{seen.wrong} {seen.todo}")
+                elif seen.changed_rows:
+                    _say_pulled(seen)
+    except KeyboardInterrupt:
+        pass
+    console.done("Stopped watching.")
 
 
 @app.command()
@@ -137,14 +187,21 @@ def status(workspace: WorkspaceOption = None) -> None:
     )
 
 
-def _say_pushed(pushed: Pushed) -> None:
-    console.done(f"{pushed.sent} tasks sent, {pushed.already} were there already.")
+def _say_pushed(pushed: Pushed, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    console.done(f"{pushed.sent} tasks {would}sent, {pushed.already} were there already.")
+    if pushed.changed:
+        console.say(f"  {pushed.changed} that nobody has answered {would or 'were '}renewed.")
     if pushed.adopted:
         console.say(f"  {pushed.adopted} had come through in a push that was broken off.")
     if pushed.copies_removed:
-        console.say(f"  {pushed.copies_removed} unanswered second copies were removed.")
+        console.say(
+            f"  {pushed.copies_removed} unanswered second copies {would or 'were '}removed."
+        )
     for project in pushed.projects:
-        console.say(f"  {project.kind}: {project.url}")
+        console.say(f"  {project.title}: {project.url}")
+    for why, photos in pushed.refused.items():
+        console.note(f"{photos} photos are not asked about: {why}. See authface consent list")
     if pushed.missing:
         console.note(
             f"{len(pushed.missing)} tasks wait: their picture is missing. Run `authface ingest`."
@@ -156,19 +213,19 @@ def _say_pulled(pulled: Pulled) -> None:
     states = ("labelled", "skipped", "waiting", "set_aside", "deleted")
     rows = [(state.replace("_", " "), getattr(pulled, state)) for state in states]
     console.table("Answers", ("state", "tasks"), [*rows, ("sent", pulled.sent)])
-    console.done(f"{pulled.answers} answers count, {pulled.changed_rows} rows changed.")
-    if pulled.conflicts:
-        console.note(
-            f"On {pulled.conflicts} photos people disagree: another pair of eyes is needed."
-        )
-    if pulled.set_aside:
-        console.note(
-            f"{pulled.set_aside} tasks have answers that break a rule: authface annotate status"
-        )
-    if pulled.foreign:
-        console.note(
-            f"{pulled.foreign} tasks in the projects are not of this workspace: left alone."
-        )
+    console.done(
+        f"{pulled.read} tasks read, {pulled.answers} answers count,"
+        f" {pulled.changed_rows} rows changed."
+    )
+    for number, said in (
+        (pulled.conflicts, "photos people disagree on: another pair of eyes is needed."),
+        (pulled.set_aside, "tasks have answers that break a rule: authface annotate status"),
+        (pulled.old_drafts, "drafts lie for over a day: somebody forgot to submit."),
+        (pulled.stale_samples, "samples cite answers that changed: authface manifest build"),
+        (pulled.foreign, "tasks in the projects are not of this workspace: left alone."),
+    ):
+        if number:
+            console.note(f"{number} {said}")
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotation.connect import open_studio
 from annotation.questions import TRIAGE
 from annotation.server import add_person, login_of, running
-from annotation.studio import Studio, open_studio
+from annotation.studio import Studio
 from authface import console
 from authface.settings import open_workspace
 from data_manifests.errors import RemoteError

@@ -103,8 +103,8 @@ class _Server:
 
     def forget(self, owed: tuple[Sent, ...]) -> tuple[Sent, ...]:
         """Delete the tasks; those that are still there."""
+        from annotation.connect import open_studio
         from annotation.forget import compact, forget_tasks
-        from annotation.studio import open_studio
         from data_manifests.errors import AuthFaceError
 
         try:

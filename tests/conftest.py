@@ -23,6 +23,7 @@ FLAGS = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whichever test asks first for the server waits for its start: a minute, more if busy.
 

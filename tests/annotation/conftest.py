@@ -19,10 +19,11 @@ from PIL import Image
 
 from annotation.config import AnnotateConfig
 from annotation.projects import find_project
+from annotation.pull import Pulled, pull
+from annotation.push import Pushed, push
 from annotation.questions import TRIAGE
 from annotation.server import LocalServer, served_media
 from annotation.studio import Studio
-from annotation.sync import Pulled, Pushed, pull, push
 from data_manifests.media import Workspace, write_media
 from data_manifests.records import (
     Annotation,

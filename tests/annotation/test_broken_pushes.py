@@ -18,11 +18,13 @@ from urllib.parse import SplitResult, urlsplit
 import pytest
 
 from annotation.config import AnnotateConfig
+from annotation.connect import open_studio
 from annotation.projects import find_project
+from annotation.pull import pull
+from annotation.push import push
 from annotation.questions import TRIAGE
 from annotation.server import LocalServer
-from annotation.studio import Studio, open_studio
-from annotation.sync import pull, push
+from annotation.studio import Studio
 from data_manifests.errors import RemoteError
 from data_manifests.media import Workspace
 from data_manifests.records import Photo, Task
@@ -120,7 +122,7 @@ import sys
 from pathlib import Path
 from annotation.config import AnnotateConfig
 from annotation.studio import Studio
-from annotation.sync import push
+from annotation.push import push
 from data_manifests.store import Store
 tables, media, url, token, root, project = sys.argv[1:]
 config = AnnotateConfig(project=project, batch=1)

@@ -15,8 +15,9 @@ import pytest
 
 from annotation import server
 from annotation.config import AnnotateConfig
+from annotation.connect import open_studio
 from annotation.server import LocalServer, find_program, login_of, running, served_media
-from annotation.studio import Studio, open_studio
+from annotation.studio import Studio
 from data_manifests.errors import ConfigError, RemoteError
 from data_manifests.media import Workspace
 

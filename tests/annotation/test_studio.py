@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from annotation.config import AnnotateConfig
+from annotation.connect import open_studio
 from annotation.server import LocalServer
-from annotation.studio import Studio, open_studio
+from annotation.studio import Studio
 from data_manifests.errors import ConfigError, RemoteError
 from data_manifests.media import Workspace
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from annotation.projects import ensure_project, find_project
+from annotation.push import push
 from annotation.questions import REVIEW, TRIAGE
-from annotation.sync import push
 from data_manifests.errors import InputError, RemoteError
 from data_manifests.media import write_media
 from data_manifests.records import Annotation, Consensus, Photo, Task

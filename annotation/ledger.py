@@ -1,0 +1,50 @@
+"""What push and pull share: one of them at a time, people's pseudonyms, the server's tasks read."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from annotation.answers import ServerTask, pseudonym
+from annotation.private import write_private
+from data_manifests.errors import RemoteError
+from data_manifests.store import Store
+
+__all__ = ["naming", "one_at_a_time", "server_tasks"]
+
+
+def naming(store: Store, server: str) -> Callable[[int | None], str]:
+    """Gives a person's pseudonym; its key lies beside the tables, never in them."""
+    file = store.folder.parent / ".annotator-key"
+    if not file.exists():
+        write_private(file, secrets.token_hex(32))
+    return partial(pseudonym, file.read_bytes(), server)
+
+
+def server_tasks(raw: Sequence[Mapping[str, Any]]) -> list[ServerTask]:
+    """What the server listed, read; raises RemoteError for what no server of ours would send."""
+    try:
+        return [ServerTask.model_validate(t) for t in raw]
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(p) for p in fault["loc"])
+        raise RemoteError(
+            f"Label Studio listed a task whose {where} can't be read: {fault['msg']}.",
+            "Is it version 1.23 or newer?",
+        ) from error
+
+
+@contextlib.contextmanager
+def one_at_a_time(store: Store) -> Iterator[None]:
+    """No other push or pull of the workspace runs meanwhile."""
+    # The kernel frees the lock when its holder dies, so a killed push never blocks the next.
+    store.folder.mkdir(parents=True, exist_ok=True)
+    with (store.folder / ".sync.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,283 @@
+"""Pull: the answers that are new or have changed, judged and merged into the tables.
+
+Only what the server changed since the last look is read; where that can't be the whole story (a
+task is gone, a question stands there twice) its project is read whole. Two pulls in a row change
+nothing, and a killed one is made good by the next: tasks are noted last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow.compute as pc
+
+from annotation.answers import ServerTask
+from annotation.config import AnnotateConfig
+from annotation.ledger import naming, one_at_a_time, server_tasks
+from annotation.merge import Known, Merged, adopt, merge
+from annotation.projects import Project, find_project
+from annotation.questions import FORMS
+from annotation.studio import Studio
+from data_manifests.errors import RemoteError
+from data_manifests.records import Annotation, Consensus, Photo, Sample, Task
+from data_manifests.store import Store
+
+__all__ = ["Pulled", "pull"]
+
+FEW = 5  # so many tasks may always vanish: someone tidied up
+OLD_DRAFT = timedelta(days=1)  # somebody answered and forgot to submit
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull found: tasks by state, which add up to `sent`, and the rows that changed."""
+
+    sent: int
+    labelled: int
+    skipped: int
+    waiting: int
+    set_aside: int
+    deleted: int
+    answers: int
+    drafts: int
+    old_drafts: int
+    foreign: int
+    conflicts: int
+    changed_rows: int
+    read: int  # tasks read from the server
+    stale_samples: int  # built from answers that have changed since
+
+    @property
+    def balances(self) -> bool:
+        """Whether every task sent is accounted for."""
+        return (
+            self.sent == self.labelled + self.skipped + self.waiting + self.set_aside + self.deleted
+        )
+
+
+def pull(
+    store: Store,
+    studio: Studio,
+    *,
+    config: AnnotateConfig,
+    accept_deletions: bool = False,
+    full: bool = False,
+) -> Pulled:
+    """Read what changed, or everything if `full`; judge it, settle the voters, write it down."""
+    with one_at_a_time(store):
+        looks = [
+            look
+            for kind, desk in _groups(store)
+            if (look := _look(store, studio, config, kind, desk, full)) is not None
+        ]
+        listing = [task for look in looks for task in look.listing]
+        merged = _merged(store, studio, config, looks, listing)
+        _refuse_landslide(merged, len(_Ledger(store, studio.identity)), config, accept_deletions)
+        why = f"pull from {studio.identity}"
+        # Tasks last: as long as one is not noted as seen, the next pull reads it again.
+        commits = [
+            store.upsert(Annotation, merged.annotations, why=why),
+            store.upsert(Consensus, merged.settled, why=why),
+            store.upsert(Task, merged.tasks, why=why),
+        ]
+        changed = sum(c.added + c.changed for c in commits)
+        return _counted(store, studio.identity, listing, merged, changed)
+
+
+class _Ledger:
+    """The tasks that stand on one server, in columns: a ledger may hold a million of them."""
+
+    NAMES = ("task_key", "kind", "desk", "state", "server", "project_id", "task_id", "updated_at")
+
+    def __init__(self, store: Store, server: str) -> None:
+        rows = store.columns(Task, self.NAMES)
+        self.rows = rows.filter(pc.equal(rows.column("server"), server)) if rows else None
+
+    def __len__(self) -> int:
+        return self.rows.num_rows if self.rows is not None else 0
+
+    def live(self, project_id: int) -> tuple[dict[str, int], datetime | None]:
+        """Task ids by key of a project's tasks that are still there, and the newest change seen."""
+        if self.rows is None:
+            return {}, None
+        mask = pc.and_(
+            pc.equal(self.rows.column("project_id"), project_id),
+            pc.not_equal(self.rows.column("state"), "deleted"),
+        )
+        ours = self.rows.filter(mask)
+        ids = zip(
+            ours.column("task_key").to_pylist(), ours.column("task_id").to_pylist(), strict=True
+        )
+        newest = pc.max(ours.column("updated_at")).as_py()
+        return dict(ids), newest
+
+    def states(self) -> Counter[str]:
+        """How many tasks are in which state."""
+        return Counter(self.rows.column("state").to_pylist() if self.rows is not None else ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one project said: tasks that changed, or all of them if it was read whole."""
+
+    project: Project
+    listing: Sequence[ServerTask]
+    whole: bool
+
+
+def _groups(store: Store) -> list[tuple[str, str]]:
+    """The kinds and desks that were ever asked; each pair has a project of its own."""
+    rows = store.columns(Task, ["kind", "desk"])
+    if rows is None:
+        return []
+    desks = rows.column("desk").to_pylist() if "desk" in rows.column_names else [""] * len(rows)
+    found = set(zip(rows.column("kind").to_pylist(), (d or "" for d in desks), strict=True))
+    order = list(FORMS)
+    return sorted((g for g in found if g[0] in FORMS), key=lambda g: (order.index(g[0]), g[1]))
+
+
+def _look(
+    store: Store, studio: Studio, config: AnnotateConfig, kind: str, desk: str, full: bool
+) -> _Look | None:
+    project = find_project(studio, FORMS[kind], config, desk=desk)
+    if project is None:
+        return None
+    live, newest = _Ledger(store, studio.identity).live(project.id)
+    since = None if full or newest is None else newest - timedelta(seconds=config.overlap_s)
+    listing = server_tasks(studio.tasks(project.id, since=since))
+    waiting = [
+        t for t in store.rows_with(Task, "state", ["waiting"]) if (t.kind, t.desk) == (kind, desk)
+    ]
+    late = adopt(waiting, listing, server=studio.identity, project_id=project.id)
+    store.upsert(Task, late, why="found on the server")
+    live |= {t.task_key: t.task_id for t in late if t.task_id is not None}
+    if since is not None and not _is_whole_story(studio, project, live, listing):
+        listing, since = server_tasks(studio.tasks(project.id)), None
+    return _Look(project, listing, since is None)
+
+
+def _is_whole_story(
+    studio: Studio, project: Project, live: dict[str, int], listing: Sequence[ServerTask]
+) -> bool:
+    """False if a task is gone, was moved here or stands here twice: what changed says too little.
+
+    Nobody tells what was deleted, but the server counts the tasks with our keys in no time.
+    """
+    if any(t.key and live.get(t.key) != t.id for t in listing):
+        return False
+    return studio.count_tasks(project.id, "task_key", f":{project.kind}:") == len(live)
+
+
+def _merged(
+    store: Store,
+    studio: Studio,
+    config: AnnotateConfig,
+    looks: Sequence[_Look],
+    listing: Sequence[ServerTask],
+) -> Merged:
+    """The rows concerned, and those alone, as they should be."""
+    server = studio.identity
+    tasks = _tasks(store, server, looks)
+    photos = sorted({t.photo_id for t in tasks})
+    known = Known(
+        tasks,
+        {p.photo_id: p for p in store.rows_with(Photo, "photo_id", photos)},
+        store.rows_with(Annotation, "photo_id", photos),
+        store.rows_with(Consensus, "photo_id", photos),
+    )
+    return merge(
+        known,
+        listing,
+        server=server,
+        name_person=naming(store, server),
+        majority=config.majority,
+    )
+
+
+def _tasks(store: Store, server: str, looks: Sequence[_Look]) -> list[Task]:
+    """The ledger's rows that were looked at: of a project read whole all, else those listed."""
+    whole = {look.project.id for look in looks if look.whole}
+    keys = [t.key for look in looks if not look.whole for t in look.listing if t.key]
+    found = store.rows_with(Task, "task_key", keys) if keys else []
+    if whole:
+        found += [t for t in store.rows_with(Task, "server", [server]) if t.project_id in whole]
+    one_each = {t.task_key: t for t in found if t.server == server and t.kind in FORMS}
+    return [one_each[key] for key in sorted(one_each)]
+
+
+def _refuse_landslide(merged: Merged, sent: int, config: AnnotateConfig, accepted: bool) -> None:
+    if merged.vanished > max(FEW, config.largest_drop * sent) and not accepted:
+        raise RemoteError(
+            f"{merged.vanished} of {sent} tasks are gone from the server since the last pull.",
+            "Nothing was changed. If they were deleted on purpose, pull with --accept-deletions.",
+        )
+
+
+def _counted(
+    store: Store,
+    server: str,
+    listing: Sequence[ServerTask],
+    merged: Merged,
+    changed_rows: int,
+) -> Pulled:
+    ledger = _Ledger(store, server)
+    states = ledger.states()
+    ours = {t.task_key for t in merged.tasks}
+    return Pulled(
+        sent=len(ledger),
+        labelled=states["labelled"],
+        skipped=states["skipped"],
+        waiting=states["sent"],
+        set_aside=states["set_aside"],
+        deleted=states["deleted"],
+        answers=_count(store, Annotation, "state", "counted"),
+        drafts=sum(len(t.drafts) for t in listing),
+        old_drafts=_old_drafts(listing),
+        foreign=sum(t.key not in ours for t in listing),
+        conflicts=_count(store, Consensus, "conflict", True),
+        changed_rows=changed_rows,
+        read=len(listing),
+        stale_samples=_stale_samples(store, merged.annotations),
+    )
+
+
+def _count(store: Store, noun: type, column: str, value: Any) -> int:
+    rows = store.columns(noun, [column])
+    return 0 if rows is None else int(pc.sum(pc.equal(rows.column(column), value)).as_py() or 0)
+
+
+def _old_drafts(listing: Iterable[ServerTask]) -> int:
+    """Drafts that nobody has touched for a day: the person may think that they have answered."""
+    times = [str(draft.get("updated_at") or "") for t in listing for draft in t.drafts if draft]
+    now = datetime.now(UTC)
+    return sum(now - datetime.fromisoformat(time) > OLD_DRAFT for time in times if time)
+
+
+def _stale_samples(store: Store, answers: Sequence[Annotation]) -> int:
+    """Samples that cite one of these answers in another version than it now has.
+
+    They stay as they are, as do the versions of the table that a training run pins; the next build
+    makes new ones.
+    """
+    now = {a.annotation_id: a for a in answers}
+    if not now or store.version(Sample) is None:
+        return 0
+    photos = sorted({a.photo_id for a in answers})
+    return sum(
+        any(
+            key in now and not _stands(now[key], version)
+            for key, version in zip(s.annotation_ids, s.annotation_versions, strict=False)
+        )
+        for s in store.rows_with(Sample, "photo_id", photos)
+    )
+
+
+def _stands(one: Annotation, cited: str) -> bool:
+    """Whether the answer still counts and is the version that a build cited, if it said which."""
+    if one.state != "counted":
+        return False
+    return not cited or one.updated_at == datetime.fromisoformat(cited)

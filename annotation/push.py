@@ -1,0 +1,289 @@
+"""Push: what is to be asked goes to the server, and the ledger says where each question stands.
+
+A push is exactly-once in effect: rows stand as waiting before anything is sent, each task carries
+our own key, and a push first lists what the server has. The next push finishes a killed one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from annotation.answers import ServerTask
+from annotation.config import AnnotateConfig
+from annotation.ledger import one_at_a_time, server_tasks
+from annotation.merge import adopt, spare_copies
+from annotation.projects import Project, ensure_project, find_project
+from annotation.questions import FORMS
+from annotation.studio import Studio
+from annotation.tasks import task_json, triage_tasks
+from data_manifests.consent import refusal
+from data_manifests.errors import InputError, RemoteError
+from data_manifests.ledger import read_view
+from data_manifests.records import Face, Photo, Task
+from data_manifests.store import Store
+
+__all__ = ["PURPOSE", "Pushed", "push"]
+
+PURPOSE = "annotation"  # what a photo's consent must cover before people look at it
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did, or would do.
+
+    `sent` are new, `adopted` were there already without our knowing, `changed` were renewed in
+    place, `missing` lack their picture, `refused` photos by what speaks against asking about them.
+    """
+
+    projects: tuple[Project, ...]
+    sent: int = 0
+    adopted: int = 0
+    already: int = 0
+    changed: int = 0
+    copies_removed: int = 0
+    missing: tuple[str, ...] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+def push(
+    store: Store,
+    studio: Studio,
+    *,
+    media: Path,
+    config: AnnotateConfig,
+    kind: str = "triage",
+    dry_run: bool = False,
+) -> Pushed:
+    """Ask about every kept photo never asked about, and send what other parts left waiting.
+
+    What the server was told of a question that nobody has answered is renewed in place. A dry run
+    counts and changes nothing, neither here nor there.
+    """
+    with one_at_a_time(store):
+        photos = {p.photo_id: p for p in store.read(Photo)}
+        ledger = {t.task_key: t for t in store.read(Task)}
+        refused: Mapping[str, int] = {}
+        if kind == "triage":
+            fresh, refused = _fresh(store, photos, ledger)
+            if not dry_run:
+                store.upsert(Task, fresh, why="ask about kept photos")
+            ledger |= {t.task_key: t for t in fresh}
+        _refuse_nothing(ledger, refused)
+        sender = _Sender(store, studio, media, config, photos, _faces(store), dry_run)
+        groups: dict[tuple[str, str], list[Task]] = defaultdict(list)
+        for task in ledger.values():
+            if task.kind in FORMS:
+                groups[task.kind, task.desk].append(task)
+        order = sorted(groups, key=lambda g: (list(FORMS).index(g[0]), g[1]))
+        done = [_push_group(*group, groups[group], sender) for group in order]
+    return _added_up(done, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What sending needs, whatever the form."""
+
+    store: Store
+    studio: Studio
+    media: Path
+    config: AnnotateConfig
+    photos: Mapping[str, Photo]
+    faces: Mapping[str, list[Face]]
+    dry_run: bool
+
+    def address(self, task: Task) -> str:
+        return self.config.media_url.format(path=task.image_path)
+
+    def json(self, task: Task) -> dict[str, Any]:
+        photo = self.photos.get(task.photo_id)
+        faces = self.faces.get(task.photo_id, ())
+        return task_json(task, FORMS[task.kind], image=self.address(task), photo=photo, faces=faces)
+
+    def note(self, rows: Sequence[Task], why: str) -> None:
+        if not self.dry_run:
+            self.store.upsert(Task, rows, why=why)
+
+
+def _fresh(
+    store: Store, photos: Mapping[str, Photo], ledger: Mapping[str, Task]
+) -> tuple[list[Task], Mapping[str, int]]:
+    """Questions about photos never asked about, and how many a consent keeps from being asked.
+
+    A photo without a consent may be looked at here: who made it decides with their own people. One
+    whose consent says what it is good for is asked about only if annotation is among it.
+    """
+    consents, now = read_view(store), datetime.now(UTC)
+    fresh: list[Task] = []
+    against: Counter[str] = Counter()
+    for task in triage_tasks(photos.values(), ledger):
+        consent_id = photos[task.photo_id].consent_id
+        why = refusal(consents.get(consent_id), PURPOSE, now) if consent_id else None
+        if why is None:
+            fresh.append(task)
+        else:
+            against[why] += 1
+    return fresh, dict(sorted(against.items()))
+
+
+def _faces(store: Store) -> Mapping[str, list[Face]]:
+    faces: dict[str, list[Face]] = defaultdict(list)
+    for face in store.read(Face):
+        faces[face.photo_id].append(face)
+    return faces
+
+
+def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> Pushed:
+    """Send one project's questions."""
+    server = sender.studio.identity
+    waiting = [
+        t for t in rows if t.state == "waiting" or (t.state == "sent" and t.server != server)
+    ]
+    project = _project(kind, desk, sender)
+    listing, answered, spare = _tidy_listing(sender, project)
+    adopted = adopt(waiting, listing, server=server, project_id=project.id) if project else []
+    sender.note(adopted, "found on the server")
+    there = {t.task_key for t in adopted}
+    missing = tuple(
+        t.task_key
+        for t in waiting
+        if t.task_key not in there and not (sender.media / t.image_path).is_file()
+    )
+    to_send = [t for t in waiting if t.task_key not in there and t.task_key not in missing]
+    changed = [t for t in rows if t.state == "sent" and t.server == server]
+    renewed = 0
+    if project is not None:
+        _refuse_invisible(sender, to_send)
+        for start in range(0, len(to_send), sender.config.batch):
+            _send(to_send[start : start + sender.config.batch], project, sender)
+        blank = {t.key: t for t in listing if not answered.get(t.id)}
+        renewed = _renew([*changed, *adopted], blank, sender)
+    return Pushed(
+        (project,) if project else (),
+        sent=len(to_send),
+        adopted=len(adopted),
+        already=len(rows) - len(waiting),
+        changed=renewed,
+        copies_removed=spare,
+        missing=missing,
+    )
+
+
+def _project(kind: str, desk: str, sender: _Sender) -> Project | None:
+    if sender.dry_run:
+        return find_project(sender.studio, FORMS[kind], sender.config, desk=desk)
+    return ensure_project(sender.studio, FORMS[kind], sender.config, desk=desk)
+
+
+def _send(rows: Sequence[Task], project: Project, sender: _Sender) -> None:
+    if sender.dry_run:
+        return
+    tasks = [sender.json(t) for t in rows]
+    ids = sender.studio.add_tasks(project.id, tasks)
+    now, server = datetime.now(UTC), sender.studio.identity
+    sent = [
+        replace(
+            _as_sent(row, task),
+            state="sent",
+            server=server,
+            project_id=project.id,
+            task_id=task_id,
+            sent_at=now,
+        )
+        for row, task, task_id in zip(rows, tasks, ids, strict=True)
+    ]
+    sender.note(sent, f"sent to project {project.id}")
+
+
+def _renew(rows: Sequence[Task], blank: Mapping[str, ServerTask], sender: _Sender) -> int:
+    """Tell the server anew what has changed in questions that nobody has answered; how many."""
+    done: list[Task] = []
+    for row in rows:
+        there = blank.get(row.task_key)
+        if there is None:
+            continue  # an answer is about what was shown: that is never changed under it
+        task = sender.json(row)
+        noted = _as_sent(row, task)
+        known = row.sent_sha256 or _digest(there.data) + noted.sent_sha256[_HALF:]  # type: ignore[index]
+        if known == noted.sent_sha256:
+            continue
+        if not sender.dry_run:
+            same = known[_HALF:] == noted.sent_sha256[_HALF:]  # type: ignore[index]
+            sender.studio.change_task(there.id, task["data"], None if same else task["predictions"])
+        done.append(noted)
+    sender.note(done, "renewed on the server")
+    return len(done)
+
+
+_HALF = 32  # hex digits: the first half tells the data, the second one the suggestions
+
+
+def _as_sent(row: Task, task: Mapping[str, Any]) -> Task:
+    both = _digest(task["data"]) + _digest(task["predictions"])
+    return replace(row, form=FORMS[row.kind].version, sent_sha256=both)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:_HALF]
+
+
+def _tidy_listing(
+    sender: _Sender, project: Project | None
+) -> tuple[list[ServerTask], Mapping[int, int], int]:
+    """The project's tasks, answers by task id, and how many unanswered copies were removed."""
+    if project is None:
+        return [], {}, 0
+    raw = sender.studio.tasks(project.id, answers=False)
+    listing = server_tasks(raw)
+    answered = {int(t["id"]): _answers(t) for t in raw}
+    spare = spare_copies(listing, answered)
+    if not sender.dry_run:
+        for task_id in spare:
+            sender.studio.drop_task(task_id)
+    return [t for t in listing if t.id not in set(spare)], answered, len(spare)
+
+
+def _answers(task: Mapping[str, Any]) -> int:
+    return int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
+
+
+def _refuse_nothing(ledger: Mapping[str, Task], refused: Mapping[str, int]) -> None:
+    if ledger:
+        return
+    if refused:
+        raise InputError(
+            f"There is nothing to ask about: consents speak against {sum(refused.values())} photos"
+            f" ({', '.join(refused)}).",
+            "See `authface consent list`; looking at a photo takes the purpose annotation.",
+        )
+    raise InputError(
+        "There is nothing to ask about: no photo was kept.", "Run `authface ingest` first."
+    )
+
+
+def _refuse_invisible(sender: _Sender, rows: Sequence[Task]) -> None:
+    if rows and not sender.studio.shows(sender.address(rows[0])):
+        raise RemoteError(
+            f"Label Studio at {sender.studio.url} does not show the picture {rows[0].image_path}.",
+            "Serve media/ to it: see server_media and media_url under [annotate].",
+        )
+
+
+def _added_up(done: Sequence[Pushed], refused: Mapping[str, int]) -> Pushed:
+    return Pushed(
+        tuple(project for one in done for project in one.projects),
+        sum(one.sent for one in done),
+        sum(one.adopted for one in done),
+        sum(one.already for one in done),
+        sum(one.changed for one in done),
+        sum(one.copies_removed for one in done),
+        tuple(key for one in done for key in one.missing),
+        refused,
+    )
