@@ -65,7 +65,7 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServ
     from data_manifests.errors import ConfigError
     from data_manifests.media import Workspace
 
-    config = AnnotateConfig(port=_free_port(), start_timeout_s=600)
+    config = AnnotateConfig(port=_free_port(), start_timeout_s=600, webhooks=True)
     try:
         find_program(config)
     except ConfigError as error:

@@ -81,6 +81,8 @@ def test_an_empty_folder_is_told_to_programs_too(place: Path, tmp_path: Path) ->
 def test_control_c_says_what_stays(place: Path) -> None:
     code = (
         "import os, signal\nfrom authface import cli, curate\n"
+        # What a shell runs in the background is told to ignore Ctrl-C, and all its children too.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def stopped(*_, **__):\n    os.kill(os.getpid(), signal.SIGINT)\n"
         "curate._run = stopped\ncli.main()\n"
     )
