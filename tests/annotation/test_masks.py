@@ -29,7 +29,7 @@ def encoded(alpha: NDArray[np.uint8]) -> list[int]:
     """As the editor writes it: the same value in all four channels."""
     from label_studio_sdk.converter.brush import encode_rle
 
-    return list(encode_rle(np.repeat(alpha_HW.ravel(), 4)))
+    return list(encode_rle(np.repeat(alpha.ravel(), 4)))
 
 
 def test_a_mask_is_read_as_label_studios_own_converter_reads_it(
