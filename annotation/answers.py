@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from annotation.questions import Form, Question, named
+from annotation.form import Form, Question, named
+from annotation.masks import Mask, decode_mask, mask_png
 from data_manifests.records import Annotation, Box, Point, Region, Task
 
 __all__ = ["Asked", "Item", "Reading", "ServerAnswer", "ServerTask", "pseudonym", "to_annotation"]
@@ -40,6 +41,8 @@ class Value(_FromServer):
     rotation: float = Field(default=0, description="degree about the top left corner")
     rectanglelabels: tuple[str, ...] = Field(default=(), description="what a box marks")
     keypointlabels: tuple[str, ...] = Field(default=(), description="what a point marks")
+    brushlabels: tuple[str, ...] = Field(default=(), description="what a painted area marks")
+    rle: Any = Field(default=(), description="the painted area, a list of bytes as it came")
 
     @field_validator("text", mode="before")
     @classmethod
@@ -68,7 +71,16 @@ class Item(_FromServer):
     @property
     def values(self) -> tuple[str, ...]:
         """What was picked, whatever the control."""
-        return self.value.choices or self.value.rectanglelabels or self.value.keypointlabels
+        value = self.value
+        labels = value.rectanglelabels or value.keypointlabels or value.brushlabels
+        return value.choices or labels
+
+    def mask(self, width: int, height: int) -> Mask:
+        """The painted area, HW of 0 and 255; raises ValueError if it can't be read or is empty."""
+        try:
+            return decode_mask(self.value.rle, width, height)
+        except TypeError as error:
+            raise ValueError("it is no list of bytes") from error
 
 
 class ServerAnswer(_FromServer):
@@ -150,13 +162,22 @@ class Reading:
 
 
 def to_annotation(
-    reading: Reading, *, server: str, annotator: str, flags: tuple[str, ...] = ()
+    reading: Reading,
+    *,
+    server: str,
+    annotator: str,
+    flags: tuple[str, ...] = (),
+    keep_mask: Callable[[bytes], str] | None = None,
 ) -> Annotation:
-    """The answer as a row; with flags it is set aside and only the raw JSON is kept."""
+    """The answer as a row; with flags it is set aside and only the raw JSON is kept.
+
+    `keep_mask` takes a painted area as a PNG and gives its path below media/; without it areas
+    stay in the raw JSON.
+    """
     answer, task = reading.answer, reading.asked.task
     state = "set_aside" if flags else "skipped" if answer.was_cancelled else "counted"
     # A skip carries the whole prefilled form, so nothing of it is read as an answer.
-    parsed = _parsed(reading) if state == "counted" else {}
+    parsed = _parsed(reading, keep_mask) if state == "counted" else {}
     return Annotation(
         annotation_id=f"{server}:{answer.id}",
         task_key=task.task_key,
@@ -181,18 +202,18 @@ def pseudonym(secret: bytes, server: str, user_id: int | None) -> str:
     return hmac.new(secret, f"{server}:{user_id}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
-def _parsed(reading: Reading) -> dict[str, Any]:
+def _parsed(reading: Reading, keep_mask: Callable[[bytes], str] | None) -> dict[str, Any]:
     found: dict[str, Any] = {"semantic_tags": (), "photographic_tags": (), "regions": ()}
     for question in reading.asked.form.questions:
         items = [i for i in reading.items or () if i.from_name == question.name]
-        if not items:
+        if not items or question.of:  # those of a region are read with it
             continue
         if question.column in ("semantic", "photographic"):
             found[f"{question.column}_tags"] += tuple(
                 f"{question.name}/{v}" for v in reading.picked(question.name)
             )
         elif question.column == "regions":
-            found["regions"] += tuple(_region(i, reading.asked) for i in items)
+            found["regions"] += tuple(_region(i, reading, keep_mask) for i in items)
         else:
             found[question.column] = _plain(question, items, reading)
     return found
@@ -209,16 +230,43 @@ def _plain(question: Question, items: Sequence[Item], reading: Reading) -> Any:
     return picked[0] if picked else None
 
 
-def _region(item: Item, asked: Asked) -> Region:
-    value = item.value
-    left, top = value.x * asked.photo_width / 100, value.y * asked.photo_height / 100
-    label = item.values[0]
+def _region(item: Item, reading: Reading, keep_mask: Callable[[bytes], str] | None) -> Region:
+    asked, label = reading.asked, item.values[0]
     if item.type == "keypointlabels":
-        return Region(label=label, point=Point(x=left, y=top), origin=item.origin)
-    right = (value.x + value.width) * asked.photo_width / 100
-    bottom = (value.y + value.height) * asked.photo_height / 100
-    return Region(
-        label=label, box=Box(left=left, top=top, right=right, bottom=bottom), origin=item.origin
+        return Region(label=label, point=_point(item.value, asked), origin=item.origin)
+    said = _said_of(item, reading)
+    if item.type == "brushlabels":
+        if keep_mask is not None:
+            mask_HW = item.mask(asked.task.image_width, asked.task.image_height)
+            said["mask_path"] = keep_mask(mask_png(mask_HW))
+        return Region(label=label, origin=item.origin, **said)
+    return Region(label=label, box=_box(item.value, asked), origin=item.origin, **said)
+
+
+def _said_of(region: Item, reading: Reading) -> dict[str, Any]:
+    """What is answered about one region: the editor joins it to the label by the region's id."""
+    about = {q.name: q for q in reading.asked.form.questions if q.of == region.from_name}
+    said: dict[str, Any] = {}
+    for item in reading.items or ():
+        question = about.get(item.from_name)
+        if question is None or item.id != region.id:
+            continue
+        is_text = question.kind == "text"
+        answer = _clean(item.value.text) if is_text else next(iter(item.values), None)
+        said["priority" if question.column == "priority" else "note"] = answer
+    return said
+
+
+def _point(value: Value, asked: Asked) -> Point:
+    return Point(x=value.x * asked.photo_width / 100, y=value.y * asked.photo_height / 100)
+
+
+def _box(value: Value, asked: Asked) -> Box:
+    return Box(
+        left=value.x * asked.photo_width / 100,
+        top=value.y * asked.photo_height / 100,
+        right=(value.x + value.width) * asked.photo_width / 100,
+        bottom=(value.y + value.height) * asked.photo_height / 100,
     )
 
 

@@ -27,6 +27,10 @@ class AnnotateConfig(Section):
         lt=1,
         description="share of voters that the winning decision must exceed",
     )
+    questions_file: Path | None = Field(
+        default=None,
+        description="TOML file with the team's own questions and words, from the workspace on",
+    )
     port: int = Field(
         default=8080, ge=1024, le=65535, description="port of the local server, on loopback"
     )

@@ -1,96 +1,104 @@
-"""From a form to the XML for Label Studio, and the lint for what its server accepts in silence."""
+"""From a form to the XML for Label Studio, checked before it is sent."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from xml.etree import ElementTree as Xml
 
-from annotation.questions import Form, Question, tag_questions
+from annotation.form import Form, Question, named, tag_questions
+from annotation.form_lint import DATA_KEYS, NO_KEY, TOOL_KEYS, form_faults, xml_faults
 
 __all__ = ["DATA_KEYS", "TOOL_KEYS", "lint", "to_xml"]
 
-# Keys that the editor keeps for its own tools: a form must not take them.
-TOOL_KEYS = frozenset("vhkropbeu")
-# What every task carries in its data; exports break where a control has one of these names.
-DATA_KEYS = (
-    "image",
-    "title",
-    "caption_draft",
-    "task_key",
-    "photo_id",
-    "schema",
-    "picture_width",
-    "picture_height",
-)
-
 _SIDE = "min-width:0;max-height:calc(100vh - 150px);overflow-y:auto;padding-right:6px"
-# The editor gives every choice without a key the next free letter, unseen in a drop-down list, so
-# that a stray key would answer a question. A key that keyboards lack keeps it from that.
-_NO_KEY = "f19"
 _TITLE = "font-size:16px;margin:8px 0 2px"
 _SMALL = "font-size:13px;margin:6px 0 0"
-_GROUPS = {"semantic": "In the picture", "photographic": "How it was photographed"}
+_HINT = "font-size:12px;font-weight:400;margin:2px 0 6px"
+# Columns of the page, and what is left of its height for the picture.
+_LAYOUT = {
+    "triage": ("minmax(0,11fr) minmax(0,9fr)", "calc(100vh - 270px)"),
+    "retouch": ("minmax(0,7fr) minmax(0,3fr)", "calc(100vh - 190px)"),
+    "review": ("minmax(0,7fr) minmax(0,2fr)", "calc(100vh - 500px)"),
+}
+_LABELS = {"boxes": "RectangleLabels", "points": "KeyPointLabels", "brush": "BrushLabels"}
+_GROUPS = ("semantic", "photographic")
 
 
 def to_xml(form: Form) -> str:
     """The labelling configuration of a form: picture on the left, questions on the right."""
     root = Xml.Element("View")
-    grid = _view(root, "display:grid;grid-template-columns:minmax(0,11fr) minmax(0,9fr);gap:14px")
-    if form.kind == "review":
-        grid.set("style", "display:grid;grid-template-columns:minmax(0,4fr) minmax(0,1fr);gap:14px")
+    columns, height = _LAYOUT[form.kind]
+    grid = _view(root, f"display:grid;grid-template-columns:{columns};gap:14px")
     left = _view(grid, "min-width:0")
     side = _view(grid, _SIDE)
-    _picture(left, form)
+    _picture(left, form, height)
     for question in form.questions:
         if question.column == "regions":
-            _regions(left, form, question)
+            _regions(side if form.kind == "retouch" else left, form, question)
         elif question.column not in _GROUPS:
             _question(side, form, question)
         elif question is next(tag_questions(form, question.column)):
             _tag_group(side, form, question.column)
+    if form.whole:
+        _whole(left, form)
     Xml.indent(root)
     return Xml.tostring(root, encoding="unicode")
 
 
 def lint(form: Form) -> list[str]:
     """What is wrong with a form, one sentence each; none if Label Studio can be trusted with it."""
-    return [
-        *_name_faults(form),
-        *_choice_faults(form),
-        *_hotkey_faults(form),
-        *_condition_faults(form),
-    ]
+    return form_faults(form) or xml_faults(to_xml(form))
 
 
 def _view(parent: Xml.Element, style: str, **more: str) -> Xml.Element:
     return Xml.SubElement(parent, "View", {"style": style, **more})
 
 
-def _picture(parent: Xml.Element, form: Form) -> None:
+def _picture(parent: Xml.Element, form: Form, height: str) -> None:
     Xml.SubElement(parent, "Header", {"value": "$title", "size": "6"})
     tools = {
         "zoom": "true",
         "zoomControl": "true",
         "rotateControl": "false",
         "maxWidth": "100%",
-        "maxHeight": "calc(100vh - 270px)",
+        "maxHeight": height,
     }
-    if form.kind == "triage":
+    if form.kind != "review":
         tools |= {"brightnessControl": "true", "contrastControl": "true"}
     Xml.SubElement(
         parent, "Image", {"name": form.picture, "value": "$image", "defaultZoom": "fit", **tools}
     )
 
 
-def _regions(parent: Xml.Element, form: Form, question: Question) -> None:
-    boxes = question.kind == "boxes"
-    extra = (
-        {"canRotate": "false", "maxUsages": str(question.most)} if boxes else {"strokeWidth": "3"}
+def _whole(parent: Xml.Element, form: Form) -> None:
+    """The photo beside the picture that is judged: where the face stands, and nothing to answer."""
+    Xml.SubElement(parent, "Header", {"value": "The whole photo", "size": "6", "style": _TITLE})
+    Xml.SubElement(
+        parent,
+        "Image",
+        {
+            "name": form.whole,
+            "value": "$proxy",
+            "zoom": "false",
+            "zoomControl": "false",
+            "rotateControl": "false",
+            "maxWidth": "100%",
+            "maxHeight": "260px",
+        },
     )
-    tag = "RectangleLabels" if boxes else "KeyPointLabels"
+
+
+def _regions(parent: Xml.Element, form: Form, question: Question) -> None:
+    extra = {
+        "boxes": {"canRotate": "false", "maxUsages": str(question.most)},
+        "points": {"strokeWidth": "3"},
+        "brush": {},
+    }
     names = {"name": question.name, "toName": form.picture, "showInline": "true"}
-    control = Xml.SubElement(parent, tag, names | extra)
+    tag = _LABELS[question.kind]
+    if form.kind == "retouch":  # the picture is all, so there is room for words beside it
+        Xml.SubElement(parent, "Header", {"value": question.title, "size": "6", "style": _TITLE})
+        Xml.SubElement(parent, "Header", {"value": question.help, "size": "6", "style": _HINT})
+    control = Xml.SubElement(parent, tag, names | extra[question.kind])
     for choice in question.choices:
         # Labels have no alias: the editor matches a suggested region by the words it shows.
         Xml.SubElement(
@@ -101,6 +109,7 @@ def _regions(parent: Xml.Element, form: Form, question: Question) -> None:
 
 
 def _question(parent: Xml.Element, form: Form, question: Question) -> None:
+    common = {"name": question.name, "toName": form.picture}
     if question.when:
         asked, values = question.when
         parent = _view(
@@ -110,42 +119,34 @@ def _question(parent: Xml.Element, form: Form, question: Question) -> None:
             whenTagName=asked,
             whenChoiceValue=",".join(_shown(form, asked, values)),
         )
+    if question.of:
+        shown = {"visibleWhen": "region-selected", "whenTagName": question.of}
+        parent = _view(parent, "margin:0", **shown)
+        # On the control too: the editor asks for what is required where it would be shown.
+        common |= {"perRegion": "true", **shown}
     Xml.SubElement(parent, "Header", {"value": question.title, "size": "6", "style": _TITLE})
-    common = {"name": question.name, "toName": form.picture}
     if question.required:
         common |= {"required": "true", "requiredMessage": question.required}
     if question.kind == "stars":
-        Xml.SubElement(
-            parent,
-            "Rating",
-            common
-            | {
-                "maxRating": str(question.most),
-                "icon": "star",
-                "hotkey": question.hotkey or _NO_KEY,
-            },
-        )
+        stars = {"maxRating": str(question.most), "icon": "star"}
+        Xml.SubElement(parent, "Rating", common | stars | {"hotkey": question.hotkey or NO_KEY})
     elif question.kind == "text":
         Xml.SubElement(parent, "TextArea", common | _text(question))
     else:
-        _choices(
-            parent,
-            question,
-            common
-            | {
-                "choice": "multiple" if question.kind == "many" else "single-radio",
-                "showInline": "true",
-            },
-        )
+        many = "multiple" if question.kind == "many" else "single-radio"
+        _choices(parent, question, common | {"choice": many, "showInline": "true"})
 
 
 def _text(question: Question) -> dict[str, str]:
     text = {"rows": "2", "maxSubmissions": "1", "editable": "true", "showSubmitButton": "false"}
+    if question.help:
+        text |= {"placeholder": question.help}
     return text | ({"value": f"${question.draft}"} if question.draft else {})
 
 
 def _tag_group(parent: Xml.Element, form: Form, group: str) -> None:
-    Xml.SubElement(parent, "Header", {"value": _GROUPS[group], "size": "5", "style": _TITLE})
+    heading = form.headings[_GROUPS.index(group)]
+    Xml.SubElement(parent, "Header", {"value": heading, "size": "5", "style": _TITLE})
     grid = _view(parent, "display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:0 10px")
     for question in tag_questions(form, group):
         cell = _view(grid, "min-width:0")
@@ -162,61 +163,10 @@ def _choices(parent: Xml.Element, question: Question, attributes: dict[str, str]
     control = Xml.SubElement(parent, "Choices", attributes)
     for choice in question.choices:
         words = {"value": choice.title, "alias": choice.value}
-        Xml.SubElement(control, "Choice", words | {"hotkey": choice.hotkey or _NO_KEY})
+        if choice.help:
+            words |= {"hint": choice.help}
+        Xml.SubElement(control, "Choice", words | {"hotkey": choice.hotkey or NO_KEY})
 
 
 def _shown(form: Form, asked: str, values: tuple[str, ...]) -> list[str]:
-    found = next(q for q in form.questions if q.name == asked)
-    return [c.title for c in found.choices if c.value in values]
-
-
-def _name_faults(form: Form) -> Iterator[str]:
-    counts = Counter([form.picture, *(q.name for q in form.questions)])
-    yield from (f"the name {name!r} is used {n} times" for name, n in counts.items() if n > 1)
-    yield from (
-        f"{q.name!r} is also a key of the task data" for q in form.questions if q.name in DATA_KEYS
-    )
-    for question in form.questions:
-        if question.draft and question.draft not in DATA_KEYS:
-            yield f"{question.name!r} is prefilled from {question.draft!r}, which tasks lack"
-
-
-def _choice_faults(form: Form) -> Iterator[str]:
-    for question in form.questions:
-        needs_choices = question.kind not in ("stars", "text")
-        if needs_choices and not question.choices:
-            yield f"{question.name!r} has nothing to choose from"
-        for said in ("value", "title"):
-            counts = Counter(getattr(c, said) for c in question.choices)
-            yield from (
-                f"{question.name!r} has {v!r} {n} times" for v, n in counts.items() if n > 1
-            )
-        yield from (
-            f"{question.name!r} has a value with a slash or comma: {c.value!r}"
-            for c in question.choices
-            if set("/,") & set(c.value)
-        )
-
-
-def _hotkey_faults(form: Form) -> Iterator[str]:
-    keys = [(c.hotkey, q.name) for q in form.questions for c in q.choices if c.hotkey]
-    keys += [(q.hotkey, q.name) for q in form.questions if q.hotkey]
-    counts = Counter(key for key, _ in keys)
-    yield from (f"the hotkey {key!r} is used {n} times" for key, n in counts.items() if n > 1)
-    yield from (
-        f"{name!r} takes {key!r}, which is a key of the editor's tools"
-        for key, name in keys
-        if key in TOOL_KEYS
-    )
-
-
-def _condition_faults(form: Form) -> Iterator[str]:
-    choices = {q.name: {c.value for c in q.choices} for q in form.questions}
-    for question in form.questions:
-        if question.when is None:
-            continue
-        asked, values = question.when
-        if asked not in choices:
-            yield f"{question.name!r} depends on {asked!r}, which is not asked"
-        elif missing := sorted(set(values) - choices[asked]):
-            yield f"{question.name!r} depends on {asked!r}, which is never {', '.join(missing)}"
+    return [c.title for c in named(form)[asked].choices if c.value in values]

@@ -28,6 +28,7 @@ _TYPES = {
     "text": "textarea",
     "boxes": "rectanglelabels",
     "points": "keypointlabels",
+    "brush": "brushlabels",
 }
 
 
@@ -106,16 +107,26 @@ def _choices_fit(item: Item, question: Question) -> bool:
 
 
 def _several_answers(reading: Reading) -> bool:
-    times = Counter(i.from_name for i, q in _known(reading) if q.column != "regions")
-    single = [i for i, q in _known(reading) if q.kind in ("one", "boxes", "points")]
+    times = Counter(
+        (i.from_name, i.id if q.of else "") for i, q in _known(reading) if q.column != "regions"
+    )
+    single = [i for i, q in _known(reading) if q.kind in ("one", "boxes", "points", "brush")]
     return any(n > 1 for n in times.values()) or any(len(i.values) > 1 for i in single)
 
 
 def _missing_required(reading: Reading) -> bool:
     return any(
-        q.required and _is_asked(q, reading) and not reading.picked(q.name)
+        q.required and _is_asked(q, reading) and _lacks(q, reading)
         for q in reading.asked.form.questions
     )
+
+
+def _lacks(question: Question, reading: Reading) -> bool:
+    if not question.of:
+        return not reading.picked(question.name)
+    items = reading.items or ()
+    answered = {i.id for i in items if i.from_name == question.name and i.values}
+    return any(i.id not in answered for i in items if i.from_name == question.of)
 
 
 def _is_asked(question: Question, reading: Reading) -> bool:
@@ -155,6 +166,17 @@ def _other_picture(reading: Reading) -> bool:
     return bool(seen - {sent, (None, None)})
 
 
+def _unreadable_mask(reading: Reading) -> bool:
+    task = reading.asked.task
+    for item, question in _known(reading):
+        if question.kind == "brush":
+            try:
+                item.mask(task.image_width, task.image_height)
+            except ValueError:
+                return True
+    return False
+
+
 RULES: dict[str, Callable[[Reading], bool]] = {
     "unknown_question": _unknown_question,
     "wrong_type": _wrong_type,
@@ -165,4 +187,5 @@ RULES: dict[str, Callable[[Reading], bool]] = {
     "geometry_out_of_range": _geometry_out_of_range,
     "rotated_box": _rotated_box,
     "other_picture": _other_picture,
+    "unreadable_mask": _unreadable_mask,
 }

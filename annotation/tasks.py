@@ -1,29 +1,32 @@
-"""From rows to Label Studio tasks: the picture, our keys, and one prediction (boxes, points, tags).
-
-A suggested tag comes from a measured fact of the row, never from a guess; people confirm it.
-"""
+"""From rows to Label Studio tasks: the picture, our keys, one prediction of boxes, points, tags."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from annotation.questions import TRIAGE, Form
-from data_manifests.records import LANDMARK_NAMES, Face, Photo, Task
+from annotation.form import Form
+from annotation.questions import TRIAGE
+from annotation.suggestions import caption_draft, suggest, uncertainty
+from data_manifests.records import LANDMARK_NAMES, Consensus, Face, Photo, Suggestion, Task
 
-__all__ = ["Suggestion", "suggest", "task_json", "task_key", "triage_tasks"]
+__all__ = [
+    "MODEL_VERSION",
+    "Suggestion",
+    "retouch_tasks",
+    "suggest",
+    "task_json",
+    "task_key",
+    "triage_tasks",
+]
 
+# One name for every prediction of a project: the server shows and orders only those of the
+# project's own model version. Where each suggestion comes from stands in its `meta`.
+MODEL_VERSION = "authface"
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A tag that a measured fact speaks for, and how sure the measurement is."""
-
-    question: str
-    value: str
-    score: float
+Rows = Mapping[str, Sequence[Face]]
 
 
 def task_key(photo_id: str, kind: str, round_: int = 1) -> str:
@@ -31,59 +34,105 @@ def task_key(photo_id: str, kind: str, round_: int = 1) -> str:
     return f"{photo_id}:{kind}:{round_}"
 
 
-def triage_tasks(photos: Iterable[Photo], asked: Mapping[str, Task]) -> Iterator[Task]:
-    """A waiting Task for every kept photo that was never asked about."""
-    for photo in photos:
-        key = task_key(photo.photo_id, "triage")
-        if photo.state == "kept" and photo.proxy_path and key not in asked:
-            yield Task(
-                task_key=key,
-                photo_id=photo.photo_id,
-                kind="triage",
-                state="waiting",
-                image_path=photo.proxy_path,
-                image_width=photo.proxy_width,
-                image_height=photo.proxy_height,
-            )
+def triage_tasks(
+    photos: Iterable[Photo], asked: Mapping[str, Task], faces: Rows | None = None
+) -> Iterator[Task]:
+    """A waiting Task for every kept photo that was never asked about, the most unsure first.
+
+    `faces` are the faces by photo; without them the photos come as they stand.
+    """
+    fresh = [
+        _waiting(photo, key, "triage", None if faces is None else faces.get(photo.photo_id, ()))
+        for photo in photos
+        if photo.state == "kept"
+        and photo.proxy_path
+        and (key := task_key(photo.photo_id, "triage")) not in asked
+    ]
+    yield from sorted(fresh, key=_most_unsure_first)
 
 
-def suggest(photo: Photo, faces: Sequence[Face]) -> tuple[Suggestion, ...]:
-    """Tags that the capture facts and the main face speak for."""
-    main = next((f for f in faces if f.index == 0), None)
-    found = [_shot(photo, main, faces), _view(main), _focal_length(photo)]
-    return tuple(s for s in found if s is not None)
+def retouch_tasks(
+    settled: Iterable[Consensus],
+    photos: Mapping[str, Photo],
+    asked: Mapping[str, Task],
+    *,
+    rounds: Mapping[str, int] | None = None,
+    faces: Rows | None = None,
+) -> Iterator[Task]:
+    """A waiting Task for every photo that people agreed to retouch, once in each round.
+
+    `rounds` is the retouch round that a photo is in, by photo; without one it is the first.
+    The most unsure come first. A photo that is gone, or has no proxy to draw on, is passed over.
+    """
+    fresh = []
+    for one in settled:
+        photo, round_ = photos.get(one.photo_id), max((rounds or {}).get(one.photo_id, 1), 1)
+        key = task_key(one.photo_id, "retouch", round_)
+        if one.decision != "retouch" or key in asked or photo is None or not photo.proxy_path:
+            continue
+        known = None if faces is None else faces.get(photo.photo_id, ())
+        fresh.append(_waiting(photo, key, "retouch", known, round_))
+    yield from sorted(fresh, key=_most_unsure_first)
 
 
 def task_json(
     task: Task, form: Form, *, image: str, photo: Photo | None = None, faces: Sequence[Face] = ()
 ) -> dict[str, Any]:
     """The task as Label Studio imports it; `image` is the picture's address in the browser."""
-    suggestions = suggest(photo, faces) if photo and form is TRIAGE else ()
+    triage = photo is not None and form.kind == "triage"
+    suggestions = suggest(photo, faces, form) if photo and triage else ()
     title = PurePath(photo.path).name if photo else task.photo_id[:12]
     data = {
         "image": image,
+        "proxy": _proxy_address(image, task, photo),
         "title": f"{title}: {task.note}" if task.note else title,
-        "caption_draft": ", ".join(s.value.replace("_", " ") for s in suggestions),
+        "caption_draft": caption_draft(photo, suggestions) if photo and triage else "",
         "task_key": task.task_key,
         "photo_id": task.photo_id,
         "schema": form.version,
         "picture_width": task.image_width,
         "picture_height": task.image_height,
     }
-    prediction = _prediction(task, photo, faces, suggestions) if photo and form is TRIAGE else None
+    prediction = _prediction(task, photo, faces, suggestions) if photo and triage else None
     return {"data": data, "predictions": [prediction] if prediction else []}
+
+
+def _waiting(
+    photo: Photo, key: str, kind: str, faces: Sequence[Face] | None, round_: int = 1
+) -> Task:
+    return Task(
+        task_key=key,
+        photo_id=photo.photo_id,
+        kind=kind,
+        round=round_,
+        state="waiting",
+        image_path=photo.proxy_path or "",
+        image_width=photo.proxy_width,
+        image_height=photo.proxy_height,
+        uncertainty=None if faces is None else uncertainty(photo, faces),
+    )
+
+
+def _most_unsure_first(task: Task) -> float:
+    return -(task.uncertainty or 0.0)
+
+
+def _proxy_address(image: str, task: Task, photo: Photo | None) -> str:
+    """Where the browser finds the photo's proxy: as the picture's address, but for the path."""
+    if photo is None or not photo.proxy_path:
+        return image
+    return image.replace(task.image_path, photo.proxy_path)
 
 
 def _prediction(
     task: Task, photo: Photo, faces: Sequence[Face], suggestions: Sequence[Suggestion]
 ) -> dict[str, Any] | None:
-    result = [*_face_regions(task, photo, faces), *(_tag(s) for s in suggestions)]
+    result = [*_face_regions(task, photo, faces), *_tags(suggestions)]
     if not result:
         return None
-    scores = [f.score for f in faces if f.score is not None]
-    finder = faces[0].finder if faces else "no-face"
-    version = f"{finder}+{TRIAGE.version}"
-    return {"model_version": version, "score": min(scores, default=0.0), "result": result}
+    unsure = uncertainty(photo, faces) if task.uncertainty is None else task.uncertainty
+    # The server asks the lowest score first where a project samples by uncertainty.
+    return {"model_version": MODEL_VERSION, "score": round(1 - unsure, 4), "result": result}
 
 
 def _face_regions(task: Task, photo: Photo, faces: Sequence[Face]) -> Iterator[dict[str, Any]]:
@@ -123,15 +172,19 @@ def _region(control: str, kind: str, where: dict[str, float], label: str) -> dic
     }
 
 
-def _tag(suggestion: Suggestion) -> dict[str, Any]:
-    return {
-        "id": f"tag-{suggestion.question}",
-        "from_name": suggestion.question,
-        "to_name": TRIAGE.picture,
-        "type": "choices",
-        "value": {"choices": [suggestion.value]},
-        "score": suggestion.score,
-    }
+def _tags(suggestions: Sequence[Suggestion]) -> Iterator[dict[str, Any]]:
+    """One entry a question, with all that is suggested for it and where that comes from."""
+    for question in dict.fromkeys(s.question for s in suggestions):
+        said = [s for s in suggestions if s.question == question]
+        yield {
+            "id": f"tag-{question}",
+            "from_name": question,
+            "to_name": TRIAGE.picture,
+            "type": "choices",
+            "value": {"choices": [s.value for s in said]},
+            "score": min(s.score for s in said),
+            "meta": {"origin": list(dict.fromkeys(s.origin for s in said))},
+        }
 
 
 def _sure(face: Face) -> dict[str, float]:
@@ -141,36 +194,3 @@ def _sure(face: Face) -> dict[str, float]:
 def _percent(pixels: float, whole: int) -> float:
     # Finders put boxes over the edge; the editor would draw them outside the picture.
     return min(max(100 * pixels / whole, 0.0), 100.0)
-
-
-def _focal_length(photo: Photo) -> Suggestion | None:
-    mm = photo.capture.focal_length_35mm if photo.capture else None
-    if not mm:
-        return None
-    names = ((35, "wide_angle"), (70, "normal_lens"), (135, "short_telephoto"))
-    return Suggestion(
-        "focal_length", next((name for least, name in names if mm < least), "telephoto"), 1.0
-    )
-
-
-def _shot(photo: Photo, main: Face | None, faces: Sequence[Face]) -> Suggestion | None:
-    if main is None or not photo.height:
-        return None
-    large = [f for f in faces if f.box.height > 0.5 * main.box.height]
-    if len(large) > 2:
-        return Suggestion("shot", "group", main.score or 0.5)
-    share = main.box.height / photo.height
-    names = ((0.13, "full_length"), (0.25, "half_length"), (0.5, "shoulders_up"))
-    return Suggestion(
-        "shot", next((name for most, name in names if share < most), "close_up"), main.score or 0.5
-    )
-
-
-def _view(main: Face | None) -> Suggestion | None:
-    if main is None or main.pose is None:
-        return None
-    turn = abs(main.pose.yaw)
-    value = (
-        "frontal_view" if turn < 0.25 else "three_quarter_view" if turn < 0.75 else "profile_view"
-    )
-    return Suggestion("view", value, main.score or 0.5)

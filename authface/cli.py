@@ -25,6 +25,7 @@ from authface import (
     manifest_look,
     models,
     photos,
+    questions_commands,
     restoring,
     train,
 )
@@ -74,6 +75,7 @@ def init(folder: Annotated[Path, typer.Argument(help="The workspace folder to ma
 
 
 app.command()(curate.ingest)
+annotate.app.add_typer(questions_commands.app)  # no name: it stands beside the others
 app.add_typer(photos.app, name="photos")
 app.add_typer(photos.faces_app, name="faces")
 app.add_typer(

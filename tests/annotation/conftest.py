@@ -22,7 +22,7 @@ from annotation.projects import find_project
 from annotation.pull import Pulled, pull
 from annotation.push import Pushed, push
 from annotation.questions import TRIAGE
-from annotation.server import LocalServer, served_media
+from annotation.server import LocalServer, login_of, served_media
 from annotation.studio import Studio
 from data_manifests.media import Workspace, write_media
 from data_manifests.records import (
@@ -90,6 +90,18 @@ def desk(label_studio: LocalServer, tmp_path: Path) -> Iterator[Desk]:
     root = str(served_media(label_studio.workspace))
     with Studio(label_studio.url, label_studio.token, media_root=root) as studio:
         yield Desk(label_studio, Store(tmp_path / "tables"), studio, config)
+
+
+@pytest.fixture
+def page(desk: Desk, browser: Any) -> Any:
+    """A page whose person has logged in."""
+    login = login_of(desk.server.workspace)
+    browser.goto(f"{desk.server.url}/user/login/")
+    browser.fill("input[name=email]", login["email"])
+    browser.fill("input[name=password]", login["password"])
+    browser.click("button[type=submit]")
+    browser.wait_for_url(lambda url: "login" not in url)
+    return browser
 
 
 @pytest.fixture
