@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from annotation.agreement import settle
 from annotation.answers import Asked, Reading, ServerTask, to_annotation
 from annotation.circumstances import refused, remarks
-from annotation.questions import FORMS
+from annotation.form import Form
 from annotation.rules import SUPERSEDED, broken, last_per_person
 from data_manifests.records import Annotation, Consensus, Photo, Task
 
@@ -27,6 +27,17 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """How answers are judged: whose server, under which forms, and where painted areas go."""
+
+    server: str
+    name_person: Callable[[int | None], str]
+    forms: Mapping[str, Form]
+    majority: float = 0.5
+    keep_mask: Callable[[bytes], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """The rows after a pull; unchanged ones are among them and cost nothing to write."""
 
@@ -36,21 +47,14 @@ class Merged:
     vanished: int  # tasks that the server had at the last look and has no longer
 
 
-def merge(
-    known: Known,
-    listing: Sequence[ServerTask],
-    *,
-    server: str,
-    name_person: Callable[[int | None], str],
-    majority: float,
-) -> Merged:
+def merge(known: Known, listing: Sequence[ServerTask], how: Judging) -> Merged:
     """Judge every answer, keep what vanished as deleted, settle the voters."""
     copies: dict[str, list[ServerTask]] = defaultdict(list)
     for found in listing:
         copies[found.key].append(found)
     read: list[Annotation] = []
     for task in known.tasks:
-        read += _read(task, copies[task.task_key], known, server, name_person)
+        read += _read(task, copies[task.task_key], known, how)
     seen = {a.annotation_id for a in read}
     asked = {t.task_key for t in known.tasks}
     gone = [
@@ -58,7 +62,7 @@ def merge(
         for a in known.annotations
         if a.annotation_id not in seen
         and a.task_key in asked
-        and a.annotation_id.startswith(f"{server}:")
+        and a.annotation_id.startswith(f"{how.server}:")
     ]
     # Those of other projects and other sources too: a vote given twice is one vote.
     every = {a.annotation_id: a for a in (*known.annotations, *gone, *read)}
@@ -71,7 +75,7 @@ def merge(
         old.state != "deleted" and new.state == "deleted"
         for old, new in zip(known.tasks, tasks, strict=True)
     )
-    settled = _settle(judged.values(), known.settled, majority)
+    settled = _settle(judged.values(), known.settled, how)
     return Merged(tasks, tuple(judged.values()), tuple(settled), vanished)
 
 
@@ -110,33 +114,26 @@ def spare_copies(listing: Sequence[ServerTask], answered: Mapping[int, int]) -> 
     return spare
 
 
-def _read(
-    task: Task,
-    copies: Sequence[ServerTask],
-    known: Known,
-    server: str,
-    name_person: Callable[[int | None], str],
-) -> list[Annotation]:
+def _read(task: Task, copies: Sequence[ServerTask], known: Known, how: Judging) -> list[Annotation]:
     photo = known.photos.get(task.photo_id)
     width, height = (photo.width, photo.height) if photo else (task.image_width, task.image_height)
-    asked = Asked(task, FORMS[task.kind], width, height)
+    asked = Asked(task, how.forms[task.kind], width, height)
     return [
-        _row(Reading(asked, answer), found, server, name_person)
-        for found in copies
-        for answer in found.annotations
+        _row(Reading(asked, answer), found, how) for found in copies for answer in found.annotations
     ]
 
 
-def _row(
-    reading: Reading, found: ServerTask, server: str, name_person: Callable[[int | None], str]
-) -> Annotation:
+def _row(reading: Reading, found: ServerTask, how: Judging) -> Annotation:
     answer = reading.answer
-    against = (*broken(reading), *refused(reading, found))
     row = to_annotation(
-        reading, server=server, annotator=name_person(answer.completed_by), flags=against
+        reading,
+        server=how.server,
+        annotator=how.name_person(answer.completed_by),
+        flags=(*broken(reading), *refused(reading, found)),
+        keep_mask=how.keep_mask,
     )
     odd = remarks(reading, found)
-    other = name_person(answer.updated_by) if "edited_by_other" in odd else None
+    other = how.name_person(answer.updated_by) if "edited_by_other" in odd else None
     form = str(found.data.get("schema", ""))
     return replace(row, flags=(*row.flags, *odd), edited_by=other, form=form)
 
@@ -158,13 +155,13 @@ def _after(task: Task, copies: Sequence[ServerTask], answers: Sequence[Annotatio
 
 
 def _settle(
-    annotations: Iterable[Annotation], settled: Sequence[Consensus], majority: float
+    annotations: Iterable[Annotation], settled: Sequence[Consensus], how: Judging
 ) -> Iterable[Consensus]:
     by_photo: dict[str, list[Annotation]] = {c.photo_id: [] for c in settled}
     for one in annotations:
         if one.task_key.split(":")[1] == "triage":
             by_photo.setdefault(one.photo_id, []).append(one)
     return (
-        settle(photo_id, answers, majority=majority)
+        settle(photo_id, answers, majority=how.majority, form=how.forms["triage"])
         for photo_id, answers in sorted(by_photo.items())
     )

@@ -8,21 +8,24 @@ nothing, and a killed one is made good by the next: tasks are noted last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from annotation.answers import ServerTask
 from annotation.config import AnnotateConfig
+from annotation.form import Form
 from annotation.ledger import naming, one_at_a_time, server_tasks
-from annotation.merge import Known, Merged, adopt, merge
+from annotation.merge import Judging, Known, Merged, adopt, merge
 from annotation.projects import Project, find_project
-from annotation.questions import FORMS
 from annotation.studio import Studio
+from annotation.team import forms
 from data_manifests.errors import RemoteError
+from data_manifests.media import Workspace, write_media
 from data_manifests.records import Annotation, Consensus, Photo, Sample, Task
 from data_manifests.store import Store
 
@@ -64,18 +67,24 @@ def pull(
     studio: Studio,
     *,
     config: AnnotateConfig,
+    media: Path | None = None,
     accept_deletions: bool = False,
     full: bool = False,
 ) -> Pulled:
-    """Read what changed, or everything if `full`; judge it, settle the voters, write it down."""
+    """Read what changed, or everything if `full`; judge it, settle the voters, write it down.
+
+    Painted areas become files below `media`, the workspace's own if none is given.
+    """
+    asked = forms(config, store.folder.parent)
     with one_at_a_time(store):
+        reader = _Reader(store, studio, config, asked, media)
         looks = [
             look
-            for kind, desk in _groups(store)
-            if (look := _look(store, studio, config, kind, desk, full)) is not None
+            for kind, desk in _groups(store, list(asked))
+            if (look := _look(reader, kind, desk, full)) is not None
         ]
         listing = [task for look in looks for task in look.listing]
-        merged = _merged(store, studio, config, looks, listing)
+        merged = _merged(reader, looks, listing)
         _refuse_landslide(merged, len(_Ledger(store, studio.identity)), config, accept_deletions)
         why = f"pull from {studio.identity}"
         # Tasks last: as long as one is not noted as seen, the next pull reads it again.
@@ -86,6 +95,21 @@ def pull(
         ]
         changed = sum(c.added + c.changed for c in commits)
         return _counted(store, studio.identity, listing, merged, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """What reading the server needs, whatever the form."""
+
+    store: Store
+    studio: Studio
+    config: AnnotateConfig
+    forms: Mapping[str, Form]
+    media: Path | None
+
+    def keep_mask(self, png: bytes) -> str:
+        media = self.media or Workspace(self.store.folder.parent).media
+        return write_media(media, "masks", png, ".png")[0]
 
 
 class _Ledger:
@@ -129,25 +153,23 @@ class _Look:
     whole: bool
 
 
-def _groups(store: Store) -> list[tuple[str, str]]:
+def _groups(store: Store, order: Sequence[str]) -> list[tuple[str, str]]:
     """The kinds and desks that were ever asked; each pair has a project of its own."""
     rows = store.columns(Task, ["kind", "desk"])
     if rows is None:
         return []
     desks = rows.column("desk").to_pylist() if "desk" in rows.column_names else [""] * len(rows)
     found = set(zip(rows.column("kind").to_pylist(), (d or "" for d in desks), strict=True))
-    order = list(FORMS)
-    return sorted((g for g in found if g[0] in FORMS), key=lambda g: (order.index(g[0]), g[1]))
+    return sorted((g for g in found if g[0] in order), key=lambda g: (order.index(g[0]), g[1]))
 
 
-def _look(
-    store: Store, studio: Studio, config: AnnotateConfig, kind: str, desk: str, full: bool
-) -> _Look | None:
-    project = find_project(studio, FORMS[kind], config, desk=desk)
+def _look(reader: _Reader, kind: str, desk: str, full: bool) -> _Look | None:
+    store, studio = reader.store, reader.studio
+    project = find_project(studio, reader.forms[kind], reader.config, desk=desk)
     if project is None:
         return None
     live, newest = _Ledger(store, studio.identity).live(project.id)
-    since = None if full or newest is None else newest - timedelta(seconds=config.overlap_s)
+    since = None if full or newest is None else newest - timedelta(seconds=reader.config.overlap_s)
     listing = server_tasks(studio.tasks(project.id, since=since))
     waiting = [
         t for t in store.rows_with(Task, "state", ["waiting"]) if (t.kind, t.desk) == (kind, desk)
@@ -172,16 +194,10 @@ def _is_whole_story(
     return studio.count_tasks(project.id, "task_key", f":{project.kind}:") == len(live)
 
 
-def _merged(
-    store: Store,
-    studio: Studio,
-    config: AnnotateConfig,
-    looks: Sequence[_Look],
-    listing: Sequence[ServerTask],
-) -> Merged:
+def _merged(reader: _Reader, looks: Sequence[_Look], listing: Sequence[ServerTask]) -> Merged:
     """The rows concerned, and those alone, as they should be."""
-    server = studio.identity
-    tasks = _tasks(store, server, looks)
+    store, server = reader.store, reader.studio.identity
+    tasks = _tasks(reader, looks)
     photos = sorted({t.photo_id for t in tasks})
     known = Known(
         tasks,
@@ -192,20 +208,25 @@ def _merged(
     return merge(
         known,
         listing,
-        server=server,
-        name_person=naming(store, server),
-        majority=config.majority,
+        Judging(
+            server,
+            naming(store, server),
+            reader.forms,
+            reader.config.majority,
+            reader.keep_mask,
+        ),
     )
 
 
-def _tasks(store: Store, server: str, looks: Sequence[_Look]) -> list[Task]:
+def _tasks(reader: _Reader, looks: Sequence[_Look]) -> list[Task]:
     """The ledger's rows that were looked at: of a project read whole all, else those listed."""
+    store, server = reader.store, reader.studio.identity
     whole = {look.project.id for look in looks if look.whole}
     keys = [t.key for look in looks if not look.whole for t in look.listing if t.key]
     found = store.rows_with(Task, "task_key", keys) if keys else []
     if whole:
         found += [t for t in store.rows_with(Task, "server", [server]) if t.project_id in whole]
-    one_each = {t.task_key: t for t in found if t.server == server and t.kind in FORMS}
+    one_each = {t.task_key: t for t in found if t.server == server and t.kind in reader.forms}
     return [one_each[key] for key in sorted(one_each)]
 
 

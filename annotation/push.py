@@ -17,16 +17,17 @@ from typing import Any
 
 from annotation.answers import ServerTask
 from annotation.config import AnnotateConfig
+from annotation.form import Form
 from annotation.ledger import one_at_a_time, server_tasks
 from annotation.merge import adopt, spare_copies
 from annotation.projects import Project, ensure_project, find_project
-from annotation.questions import FORMS
 from annotation.studio import Studio
-from annotation.tasks import task_json, triage_tasks
+from annotation.tasks import retouch_tasks, task_json, triage_tasks
+from annotation.team import forms
 from data_manifests.consent import refusal
 from data_manifests.errors import InputError, RemoteError
 from data_manifests.ledger import read_view
-from data_manifests.records import Face, Photo, Task
+from data_manifests.records import Consensus, Face, Photo, Retouch, Task
 from data_manifests.store import Store
 
 __all__ = ["PURPOSE", "Pushed", "push"]
@@ -66,22 +67,24 @@ def push(
     What the server was told of a question that nobody has answered is renewed in place. A dry run
     counts and changes nothing, neither here nor there.
     """
+    asked = forms(config, store.folder.parent)
     with one_at_a_time(store):
         photos = {p.photo_id: p for p in store.read(Photo)}
         ledger = {t.task_key: t for t in store.read(Task)}
-        refused: Mapping[str, int] = {}
+        faces = _faces(store)
+        refused: dict[str, int] = {}
         if kind == "triage":
-            fresh, refused = _fresh(store, photos, ledger)
+            fresh, refused = _fresh(store, photos, ledger, faces)
             if not dry_run:
                 store.upsert(Task, fresh, why="ask about kept photos")
             ledger |= {t.task_key: t for t in fresh}
         _refuse_nothing(ledger, refused)
-        sender = _Sender(store, studio, media, config, photos, _faces(store), dry_run)
+        sender = _Sender(store, studio, media, config, asked, photos, faces, dry_run)
         groups: dict[tuple[str, str], list[Task]] = defaultdict(list)
         for task in ledger.values():
-            if task.kind in FORMS:
+            if task.kind in asked:
                 groups[task.kind, task.desk].append(task)
-        order = sorted(groups, key=lambda g: (list(FORMS).index(g[0]), g[1]))
+        order = sorted(groups, key=lambda g: (list(asked).index(g[0]), g[1]))
         done = [_push_group(*group, groups[group], sender) for group in order]
     return _added_up(done, refused)
 
@@ -94,6 +97,7 @@ class _Sender:
     studio: Studio
     media: Path
     config: AnnotateConfig
+    forms: Mapping[str, Form]
     photos: Mapping[str, Photo]
     faces: Mapping[str, list[Face]]
     dry_run: bool
@@ -104,7 +108,12 @@ class _Sender:
     def json(self, task: Task) -> dict[str, Any]:
         photo = self.photos.get(task.photo_id)
         faces = self.faces.get(task.photo_id, ())
-        return task_json(task, FORMS[task.kind], image=self.address(task), photo=photo, faces=faces)
+        form = self.forms[task.kind]
+        return task_json(task, form, image=self.address(task), photo=photo, faces=faces)
+
+    def sent(self, row: Task, task: Mapping[str, Any]) -> Task:
+        both = _digest(task["data"]) + _digest(task["predictions"])
+        return replace(row, form=self.forms[row.kind].version, sent_sha256=both)
 
     def note(self, rows: Sequence[Task], why: str) -> None:
         if not self.dry_run:
@@ -112,17 +121,25 @@ class _Sender:
 
 
 def _fresh(
-    store: Store, photos: Mapping[str, Photo], ledger: Mapping[str, Task]
-) -> tuple[list[Task], Mapping[str, int]]:
-    """Questions about photos never asked about, and how many a consent keeps from being asked.
+    store: Store,
+    photos: Mapping[str, Photo],
+    ledger: Mapping[str, Task],
+    faces: Mapping[str, list[Face]],
+) -> tuple[list[Task], dict[str, int]]:
+    """Questions never asked before, and how many photos a consent keeps from being asked about.
 
     A photo without a consent may be looked at here: who made it decides with their own people. One
     whose consent says what it is good for is asked about only if annotation is among it.
     """
     consents, now = read_view(store), datetime.now(UTC)
+    settled = store.read(Consensus)
+    found = [
+        *triage_tasks(photos.values(), ledger, faces),
+        *retouch_tasks(settled, photos, ledger, rounds=_rounds(store), faces=faces),
+    ]
     fresh: list[Task] = []
     against: Counter[str] = Counter()
-    for task in triage_tasks(photos.values(), ledger):
+    for task in found:
         consent_id = photos[task.photo_id].consent_id
         why = refusal(consents.get(consent_id), PURPOSE, now) if consent_id else None
         if why is None:
@@ -130,6 +147,15 @@ def _fresh(
         else:
             against[why] += 1
     return fresh, dict(sorted(against.items()))
+
+
+def _rounds(store: Store) -> dict[str, int]:
+    """The retouch round that each photo with a returned file is in: the next one after a fix."""
+    last: dict[str, Retouch] = {}
+    for one in store.read(Retouch):
+        if one.photo_id not in last or one.round > last[one.photo_id].round:
+            last[one.photo_id] = one
+    return {p: r.round + (r.state == "fix") for p, r in last.items()}
 
 
 def _faces(store: Store) -> Mapping[str, list[Face]]:
@@ -177,8 +203,8 @@ def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> 
 
 def _project(kind: str, desk: str, sender: _Sender) -> Project | None:
     if sender.dry_run:
-        return find_project(sender.studio, FORMS[kind], sender.config, desk=desk)
-    return ensure_project(sender.studio, FORMS[kind], sender.config, desk=desk)
+        return find_project(sender.studio, sender.forms[kind], sender.config, desk=desk)
+    return ensure_project(sender.studio, sender.forms[kind], sender.config, desk=desk)
 
 
 def _send(rows: Sequence[Task], project: Project, sender: _Sender) -> None:
@@ -189,7 +215,7 @@ def _send(rows: Sequence[Task], project: Project, sender: _Sender) -> None:
     now, server = datetime.now(UTC), sender.studio.identity
     sent = [
         replace(
-            _as_sent(row, task),
+            sender.sent(row, task),
             state="sent",
             server=server,
             project_id=project.id,
@@ -209,7 +235,7 @@ def _renew(rows: Sequence[Task], blank: Mapping[str, ServerTask], sender: _Sende
         if there is None:
             continue  # an answer is about what was shown: that is never changed under it
         task = sender.json(row)
-        noted = _as_sent(row, task)
+        noted = sender.sent(row, task)
         known = row.sent_sha256 or _digest(there.data) + noted.sent_sha256[_HALF:]  # type: ignore[index]
         if known == noted.sent_sha256:
             continue
@@ -222,11 +248,6 @@ def _renew(rows: Sequence[Task], blank: Mapping[str, ServerTask], sender: _Sende
 
 
 _HALF = 32  # hex digits: the first half tells the data, the second one the suggestions
-
-
-def _as_sent(row: Task, task: Mapping[str, Any]) -> Task:
-    both = _digest(task["data"]) + _digest(task["predictions"])
-    return replace(row, form=FORMS[row.kind].version, sent_sha256=both)
 
 
 def _digest(value: Any) -> str:

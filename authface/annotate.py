@@ -117,6 +117,7 @@ def pull(
             Store(space.tables),
             studio,
             config=settings.annotate,
+            media=space.media,
             accept_deletions=accept_deletions,
             full=full,
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from data_manifests.errors import ManifestError
 from data_manifests.log import last_version, log_file, log_folder, read_commit
 from data_manifests.media import Workspace, write_atomic
-from data_manifests.records import Face, Photo, Sample
+from data_manifests.records import Annotation, Face, Photo, Sample, Task
 from data_manifests.schema import key_of
 from data_manifests.seals import FILES, LOG, file_sha256, head_file, read_head, told_by_head
 from data_manifests.store import TABLES, Store
@@ -32,7 +32,10 @@ MEDIA_COLUMNS: dict[type, tuple[str, ...]] = {
     Photo: ("proxy_path", "thumb_path"),
     Face: ("crops",),
     Sample: ("crop_path",),
+    Task: ("image_path",),
+    Annotation: ("regions",),
 }
+_WITHIN = {"crops": "path", "regions": "mask_path"}  # lists: where each of their rows says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,8 @@ def named_media(store: Store, noun: type) -> Iterator[tuple[str, str]]:
         for row in batch.to_pylist():
             for column in there:
                 held = row[column]
-                paths = [c["path"] for c in held or ()] if column == "crops" else [held]
+                field = _WITHIN.get(column)
+                paths = [c.get(field) for c in held or ()] if field else [held]
                 yield from ((str(row[key_of(noun)]), path) for path in paths if path)
 
 

@@ -58,7 +58,7 @@ class Desk:
         return push(self.store, self.studio, media=self.media, config=self.config)
 
     def pull(self, **options: Any) -> Pulled:
-        return pull(self.store, self.studio, config=self.config, **options)
+        return pull(self.store, self.studio, config=self.config, media=self.media, **options)
 
     def keys_on_server(self) -> Counter[str]:
         listing = self.studio.tasks(self.project(), answers=False)

@@ -1,4 +1,4 @@
-"""What the tests of the labelling pages share: opening a project's stream, and sending an answer."""
+"""What tests of the labelling pages share: opening a project's stream, sending an answer."""
 
 from __future__ import annotations
 
