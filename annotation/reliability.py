@@ -12,6 +12,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from annotation.agreement import asked_in_round
@@ -51,12 +52,13 @@ class QuestionFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonFigures:
-    """One person's answers to triage questions; shares are none where there is nothing to compare.
+    """One person's answers to all forms, and how those to one form compare with others'.
 
-    `with_peers` is the share of other people's decisions on the same photos that are the same,
-    `with_consensus` that of the settled decisions of photos with several voters, and `with_truth`
-    that of the choices of ground-truth answers. `overlap` and `landmarks` compare what was drawn
-    with the consensus: mean overlap of boxes, mean distance in parts of the distance of the eyes.
+    Shares are none where there is nothing to compare. `with_peers` is the share of other people's
+    decisions on the same photos that are the same, `with_consensus` that of the settled decisions
+    of photos with several voters, and `with_truth` that of the choices of ground-truth answers.
+    `overlap` and `landmarks` compare what was drawn with the consensus: mean overlap of boxes, mean
+    distance in parts of the distance of the eyes.
     """
 
     annotator: str
@@ -72,6 +74,7 @@ class PersonFigures:
     overlap: float | None = None
     landmarks: float | None = None
     rules: tuple[tuple[str, int], ...] = ()
+    last: datetime | None = None  # server time of the newest answer
 
 
 def by_question(
@@ -81,7 +84,7 @@ def by_question(
 
     Without `corrected` kappa and alpha are left out. Raises MissingExtra if NLTK is not installed.
     """
-    voting = [a for a in answers if _votes(a)]
+    voting = [a for a in answers if _votes(a, form)]
     found = (_question(q, voting, corrected) for q in form.questions)
     return [figures for figures in found if figures]
 
@@ -96,16 +99,26 @@ def by_person(
             given[one.annotator].append(one)
     peers: dict[str, list[Annotation]] = defaultdict(list)
     for one in answers:
-        if _votes(one):
+        if _votes(one, form):
             peers[one.photo_id].append(one)
-    truth = {a.photo_id: a for a in answers if a.ground_truth and a.state == "counted"}
+    truth = {
+        a.photo_id: a
+        for a in answers
+        if a.ground_truth and a.state == "counted" and _is_of(a, form)
+    }
     agreed = {c.photo_id: c for c in settled if c.voters > 1}
     return [_person(name, given[name], peers, agreed, truth, form) for name in sorted(given)]
 
 
-def _votes(one: Annotation) -> bool:
-    first = asked_in_round(one.task_key) == 1
+def _votes(one: Annotation, form: Form) -> bool:
+    first = _is_of(one, form) and asked_in_round(one.task_key) == 1
     return bool(one.state == "counted" and one.decision and not one.ground_truth and first)
+
+
+def _is_of(one: Annotation, form: Form) -> bool:
+    """Whether the answer is to this form; imported ones are answers to the triage."""
+    kind = one.task_key.split(":")[1:2]
+    return kind == [form.kind] or (form.kind == "triage" and kind == ["import"])
 
 
 def _question(
@@ -281,12 +294,12 @@ def _person(
     form: Form,
 ) -> PersonFigures:
     counted = [a for a in given if a.state == "counted"]
-    voted = [a for a in counted if _votes(a)]
+    voted = [a for a in counted if _votes(a, form)]
     others = [
         (a, b) for a in voted for b in peers.get(a.photo_id, ()) if b.annotator != a.annotator
     ]
     settled = [(a, agreed[a.photo_id]) for a in voted if a.photo_id in agreed]
-    known = [(a, truth[a.photo_id]) for a in counted if a.photo_id in truth]
+    known = [(a, truth[a.photo_id]) for a in counted if _is_of(a, form) and a.photo_id in truth]
     states = Counter(a.state for a in given if SUPERSEDED not in a.flags)
     rules = Counter(f for a in given if a.state == "set_aside" for f in a.flags if f != SUPERSEDED)
     times = [a.lead_time_s for a in counted if a.lead_time_s is not None]
@@ -304,6 +317,7 @@ def _person(
         overlap=_mean(_against(settled, _boxes_near)),
         landmarks=_mean(_against(settled, _points_away)),
         rules=tuple(sorted(rules.items())),
+        last=max((a.updated_at for a in given if a.updated_at), default=None),
     )
 
 
