@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
 from data_manifests.config import Section
 
 __all__ = ["AnnotateConfig"]
+
+
+Desk = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=20)]
 
 
 class AnnotateConfig(Section):
@@ -21,6 +25,14 @@ class AnnotateConfig(Section):
         description="title of the projects; workspaces that share a server need one each",
     )
     answers_wanted: int = Field(default=1, ge=1, le=20, description="people asked per task")
+    desks: tuple[Desk, ...] = Field(
+        default=(),
+        description="names of photographers' own projects, so that nobody sees others' answers;"
+        " names of places, not of people. Empty: all share one project",
+    )
+    overlap: int = Field(
+        default=1, ge=1, le=20, description="desks that each photo is shown at, if there are any"
+    )
     majority: float = Field(
         default=0.5,
         ge=0.5,
@@ -74,3 +86,11 @@ class AnnotateConfig(Section):
     allow_http: bool = Field(
         default=False, description="send the token over plain http to another machine"
     )
+
+    @model_validator(mode="after")
+    def _enough_desks(self) -> Self:
+        if len(set(self.desks)) < len(self.desks):
+            raise ValueError("two desks have one name")
+        if self.desks and self.overlap > len(self.desks):
+            raise ValueError(f"overlap = {self.overlap} needs as many desks")
+        return self

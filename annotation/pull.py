@@ -29,7 +29,7 @@ from data_manifests.media import Workspace, write_media
 from data_manifests.records import Annotation, Consensus, Photo, Sample, Task
 from data_manifests.store import Store
 
-__all__ = ["Pulled", "pull"]
+__all__ = ["Pulled", "projects_of", "pull"]
 
 FEW = 5  # so many tasks may always vanish: someone tidied up
 OLD_DRAFT = timedelta(days=1)  # somebody answered and forgot to submit
@@ -95,6 +95,14 @@ def pull(
         ]
         changed = sum(c.added + c.changed for c in commits)
         return _counted(store, studio.identity, listing, merged, changed)
+
+
+def projects_of(store: Store, server: str) -> list[int]:
+    """Ids of the projects that hold tasks of ours on this server."""
+    rows = _Ledger(store, server).rows
+    if rows is None:
+        return []
+    return sorted(i for i in set(rows.column("project_id").to_pylist()) if i is not None)
 
 
 @dataclass(frozen=True, slots=True)

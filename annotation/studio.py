@@ -199,24 +199,32 @@ class Studio:
 
     @contextlib.contextmanager
     def calling(
-        self, url: str, headers: Mapping[str, str], actions: Sequence[str]
+        self,
+        projects: Sequence[int],
+        url: str,
+        headers: Mapping[str, str],
+        actions: Sequence[str],
     ) -> Iterator[None]:
         """The server calls this address when one of these things happens, as long as this lasts.
 
         What an earlier, killed one left is taken away. Raises RemoteError if the server refuses.
         """
-        doing = "setting up its calls"
-        for old in self._ask("GET", "/api/webhooks/", doing).json():
-            if set(headers) & set(old["headers"]):
-                self._ask("DELETE", f"/api/webhooks/{old['id']}/", doing)
+        doing, path = "setting up its calls", "/api/webhooks/"
+        made: list[int] = []
         hook = {"url": url, "headers": dict(headers), "actions": list(actions)}
         wanted = hook | {"send_for_all_actions": False, "is_active": True}
-        made = self._ask("POST", "/api/webhooks/", doing, json=wanted).json()
         try:
+            for project in projects:
+                for old in self._ask("GET", path, doing, params={"project": project}).json():
+                    if set(headers) & set(old["headers"]):
+                        self._ask("DELETE", f"{path}{old['id']}/", doing)
+                answer = self._ask("POST", path, doing, json=wanted | {"project": project})
+                made.append(int(answer.json()["id"]))
             yield
         finally:
-            with contextlib.suppress(RemoteError):
-                self._ask("DELETE", f"/api/webhooks/{made['id']}/", doing)
+            for hook_id in made:
+                with contextlib.suppress(RemoteError):
+                    self._ask("DELETE", f"{path}{hook_id}/", doing)
 
     def add_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """The ids of the new tasks, in order. Sent once: after an error, list what came through."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from annotation.config import AnnotateConfig
-from annotation.pull import Pulled, pull
+from annotation.pull import Pulled, projects_of, pull
 from annotation.studio import Studio
 from annotation.webhook import ACTIONS, Listener
 from data_manifests.errors import RemoteError
@@ -29,7 +29,9 @@ def watch(
         while True:
             try:
                 if wanted:
-                    hooks.enter_context(studio.calling(listener.url, listener.headers, ACTIONS))
+                    ours = projects_of(store, studio.identity)
+                    calls = studio.calling(ours, listener.url, listener.headers, ACTIONS)
+                    hooks.enter_context(calls)
                     wanted = False
                 yield pull(store, studio, config=config)
             except RemoteError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -157,35 +158,46 @@ def watch(
 
 
 @app.command()
-def status(workspace: WorkspaceOption = None) -> None:
-    """Show what was asked, what was answered and where people disagree.
+def status(
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with plots to this file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    drafts: Annotated[
+        bool, typer.Option("--drafts", help="Ask the server for answers not submitted, too.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Show how far the work is, what waits for whom, and how far people agree.
 
-    Example: authface annotate status
+    Example: authface annotate status --html status.html
     """
-    from annotation import progress, server
-    from data_manifests.records import Annotation, Consensus, Task
+    from authface.annotate_status import show_status
+
+    space, settings = open_workspace(workspace)
+    show_status(space, settings.annotate, as_json=as_json, page=page, drafts=drafts)
+
+
+@app.command()
+def history(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="PHOTO|ANSWER", help="A photo's id (6 digits or more) or path, or an answer's."
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Show every pulled version of the answers about a photo: what changed, when, and whose it is.
+
+    Example: authface annotate history 4f0a9c
+    """
+    from authface.answer_history import show_history
     from data_manifests.store import Store
 
     space, _ = open_workspace(workspace)
-    store = Store(space.tables)
-    answers, settled = store.read(Annotation), store.read(Consensus)
-    tables = (
-        ("Tasks", ("kind", "state", "tasks"), progress.tasks_by_state(store.read(Task))),
-        ("Consensus", ("decision", "photos", "mean agreement"), progress.decisions(settled)),
-        (
-            "People",
-            ("person", "counted", "skipped", "set aside", "median s"),
-            progress.people(answers),
-        ),
-        ("Set aside", ("rule", "answers"), progress.broken_rules(answers)),
-    )
-    for title, columns, rows in tables:
-        if rows:
-            console.table(title, columns, rows)
-    found = server.running(space)
-    console.say(
-        f"Label Studio runs at {found.url}." if found else "No local Label Studio is running."
-    )
+    show_history(Store(space.tables), name, as_json=as_json)
 
 
 def _say_pushed(pushed: Pushed, *, dry_run: bool) -> None:

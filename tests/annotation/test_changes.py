@@ -211,7 +211,8 @@ def test_a_watch_is_woken_by_an_answer(desk: Desk, add_photos: AddPhotos, answer
     assert not isinstance(second, RemoteError)
     assert second.labelled == 1
     looks.close()
-    assert desk.studio._ask("GET", "/api/webhooks/", "listing").json() == []
+    asked = {"project": desk.project()}
+    assert desk.studio._ask("GET", "/api/webhooks/", "listing", params=asked).json() == []
 
 
 def test_a_watch_goes_on_when_the_server_is_away(desk: Desk, add_photos: AddPhotos) -> None:
