@@ -52,7 +52,7 @@ def ensure_project(
             " ".join(filter(None, (config.project, form.title, desk))),
             description,
             to_xml(form),
-            answers_wanted=config.answers_wanted,
+            answers_wanted=_wanted(config, desk),
         )
         standing = _project(studio, form, made, desk)
     else:
@@ -67,8 +67,14 @@ def _renew(
     now = studio.projects()[project.id]
     if now.get("description") != description:
         studio.change_project(project.id, label_config=to_xml(form), description=description)
-    if now.get("maximum_annotations") != config.answers_wanted:
-        studio.change_project(project.id, maximum_annotations=config.answers_wanted)
+    wanted = _wanted(config, project.desk)
+    if now.get("maximum_annotations") != wanted:
+        studio.change_project(project.id, maximum_annotations=wanted)
+
+
+def _wanted(config: AnnotateConfig, desk: str) -> int:
+    """A desk is one person's: its project wants one answer."""
+    return 1 if desk else config.answers_wanted
 
 
 def _key(form: Form, config: AnnotateConfig, desk: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,23 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from annotation.answers import ServerTask
+from annotation.asking import Asking, new_questions
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import one_at_a_time, server_tasks
 from annotation.merge import adopt, spare_copies
 from annotation.projects import Project, ensure_project, find_project
 from annotation.studio import Studio
-from annotation.tasks import retouch_tasks, task_json, triage_tasks
+from annotation.tasks import task_json
 from annotation.team import forms
-from data_manifests.consent import refusal
 from data_manifests.errors import InputError, RemoteError
-from data_manifests.ledger import read_view
-from data_manifests.records import Consensus, Face, Photo, Retouch, Task
+from data_manifests.records import Face, Photo, Task
 from data_manifests.store import Store
 
-__all__ = ["PURPOSE", "Pushed", "push"]
-
-PURPOSE = "annotation"  # what a photo's consent must cover before people look at it
+__all__ = ["Pushed", "push"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,9 @@ def push(
         faces = _faces(store)
         refused: dict[str, int] = {}
         if kind == "triage":
-            fresh, refused = _fresh(store, photos, ledger, faces)
+            fresh, refused = new_questions(
+                Asking(store, config, asked["triage"], photos, faces), ledger
+            )
             if not dry_run:
                 store.upsert(Task, fresh, why="ask about kept photos")
             ledger |= {t.task_key: t for t in fresh}
@@ -118,44 +117,6 @@ class _Sender:
     def note(self, rows: Sequence[Task], why: str) -> None:
         if not self.dry_run:
             self.store.upsert(Task, rows, why=why)
-
-
-def _fresh(
-    store: Store,
-    photos: Mapping[str, Photo],
-    ledger: Mapping[str, Task],
-    faces: Mapping[str, list[Face]],
-) -> tuple[list[Task], dict[str, int]]:
-    """Questions never asked before, and how many photos a consent keeps from being asked about.
-
-    A photo without a consent may be looked at here: who made it decides with their own people. One
-    whose consent says what it is good for is asked about only if annotation is among it.
-    """
-    consents, now = read_view(store), datetime.now(UTC)
-    settled = store.read(Consensus)
-    found = [
-        *triage_tasks(photos.values(), ledger, faces),
-        *retouch_tasks(settled, photos, ledger, rounds=_rounds(store), faces=faces),
-    ]
-    fresh: list[Task] = []
-    against: Counter[str] = Counter()
-    for task in found:
-        consent_id = photos[task.photo_id].consent_id
-        why = refusal(consents.get(consent_id), PURPOSE, now) if consent_id else None
-        if why is None:
-            fresh.append(task)
-        else:
-            against[why] += 1
-    return fresh, dict(sorted(against.items()))
-
-
-def _rounds(store: Store) -> dict[str, int]:
-    """The retouch round that each photo with a returned file is in: the next one after a fix."""
-    last: dict[str, Retouch] = {}
-    for one in store.read(Retouch):
-        if one.photo_id not in last or one.round > last[one.photo_id].round:
-            last[one.photo_id] = one
-    return {p: r.round + (r.state == "fix") for p, r in last.items()}
 
 
 def _faces(store: Store) -> Mapping[str, list[Face]]:
