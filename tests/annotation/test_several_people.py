@@ -62,7 +62,7 @@ def test_blind_desks_agree_or_somebody_else_decides(
     assert (blind.settled(agreed).decision, blind.settled(agreed).voters) == ("accept", 2)
 
     third = blind.push()
-    assert (third.sent, [p.title for p in third.projects][0]) == (1, "triage")
+    assert (third.sent, third.projects[0].title) == (1, "triage")
     question = rows(blind, disputed)[""]
     assert question.round == 2
     assert "decision (accept or reject)" in question.note
