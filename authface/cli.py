@@ -19,6 +19,7 @@ from authface import (
     curate,
     demo,
     doctor,
+    drafting,
     erasing,
     exchange,
     manifest,
@@ -76,6 +77,7 @@ def init(folder: Annotated[Path, typer.Argument(help="The workspace folder to ma
 
 app.command()(curate.ingest)
 annotate.app.add_typer(questions_commands.app)  # no name: it stands beside the others
+app.command("draft-captions")(drafting.draft_captions)
 app.add_typer(photos.app, name="photos")
 app.add_typer(photos.faces_app, name="faces")
 app.add_typer(

@@ -101,6 +101,7 @@ def embed(workspace: WorkspaceOption = None) -> None:
 
     Example: authface photos embed
     """
+    from annotation.team import forms
     from authface.prompts import question_prompts
     from curation.embed import embed_table, open_embedder
     from data_manifests.store import Store
@@ -112,7 +113,7 @@ def embed(workspace: WorkspaceOption = None) -> None:
         Store(place.tables),
         media=place.media,
         embedder=embedder,
-        prompts=question_prompts(),
+        prompts=question_prompts(forms(settings.annotate, place.root)["triage"]),
         config=config,
     )
     made = sum(1 for _ in console.track(stream, label="embed"))

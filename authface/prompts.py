@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from annotation.questions import TRIAGE, Form, Question, tag_questions
 
-__all__ = ["LEFT_TO_PEOPLE", "question_prompts"]
+__all__ = ["LEFT_TO_PEOPLE", "draft_questions", "question_prompts"]
 
 # What a model is not asked. Gender and age: a guess put before people sways them, and it is theirs
 # to say. The lens stands in the metadata. Focus, skin and fine detail do not show at the 224 px a
@@ -54,6 +54,12 @@ def question_prompts(form: Form = TRIAGE) -> dict[str, dict[str, Sequence[str]]]
     """question -> value -> sentences, for every tag question with one answer, in their order."""
     questions = [*tag_questions(form, "semantic"), *tag_questions(form, "photographic")]
     return {q.name: _sentences(q) for q in questions if _asked(q)}
+
+
+def draft_questions(form: Form = TRIAGE) -> dict[str, Sequence[str]]:
+    """question -> values, for every tag question that a vision-language model is asked."""
+    questions = [*tag_questions(form, "semantic"), *tag_questions(form, "photographic")]
+    return {q.name: [c.value for c in q.choices] for q in questions if q.name not in LEFT_TO_PEOPLE}
 
 
 def _asked(question: Question) -> bool:

@@ -46,6 +46,8 @@ WATERMARK = (
     ("A stock photo with a logo or text over the picture.", "A clean photo without any text."),
 )
 
+_ORIGIN = "open_clip"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -138,8 +140,15 @@ class Questions:
                 Suggestion(question="aesthetic", value="good_photo", score=round(float(liked), 3)),
                 Suggestion(question="watermark", value="watermark", score=round(float(marked), 3)),
             )
+            proposed = tuple(
+                replace(s, origin=f"{_ORIGIN} {photo.embedder}") for s in said + scores
+            )
+            # What others proposed stays; a row of before origins were kept has none.
+            others = tuple(
+                s for s in photo.suggestions if s.origin and not s.origin.startswith(_ORIGIN)
+            )
             yield judge_watermark(
-                replace(photo, suggestions=said + scores), round(float(marked), 3), config
+                replace(photo, suggestions=proposed + others), round(float(marked), 3), config
             )
 
 

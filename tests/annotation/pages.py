@@ -1,4 +1,4 @@
-"""What tests of the labelling pages share: opening a project's stream, sending an answer."""
+"""What the tests of the labelling pages share: to open a stream of tasks, and to answer."""
 
 from __future__ import annotations
 

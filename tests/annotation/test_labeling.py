@@ -5,6 +5,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from annotation.form_lint import xml_faults
 from annotation.labeling import DATA_KEYS, TOOL_KEYS, lint, to_xml
 from annotation.questions import FORMS, TRIAGE, Choice, Form, Question
 
@@ -83,4 +84,43 @@ def test_the_lint_names_what_the_server_would_accept_in_silence(
     questions: tuple[Question, ...], fault: str
 ) -> None:
     faults = lint(Form("triage", "T", "photo", questions))
+    assert any(fault in f for f in faults), faults
+
+
+GOOD = """<View><Image name="photo" value="$image"/>
+<Choices name="a" toName="photo"><Choice value="yes" hotkey="1"/></Choices></View>"""
+
+
+def test_the_lint_of_the_finished_xml_passes_what_is_right() -> None:
+    assert xml_faults(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        ("<View>", '<!DOCTYPE x [<!ENTITY a "b">]><View>', "declares a document type"),
+        ("</View>", "", "it is no XML"),
+        ("<View>", "<View><Blink/>", "the tag 'Blink' is not known"),
+        ('name="a"', 'name="photo"', "the name 'photo' is used 2 times"),
+        ('name="a" ', "", "a Choices has no name"),
+        ('name="a"', 'name="image"', "'image' is also a key of the task data"),
+        ('toName="photo"', 'toName="other"', "is about 'other'"),
+        ("</Choices>", '<Choice value="yes" hotkey="2"/></Choices>', "has 'yes' 2 times"),
+        ("</Choices>", '<Choice value="no" hotkey="1"/></Choices>', "the hotkey '1' is used 2"),
+        ("</Choices>", '<Choice value="no" hotkey="b"/></Choices>', "'b' is a key of the editor's"),
+        ("</Choices>", '<Choice value="no"/></Choices>', "'no' has no key"),
+        ("</Choices>", '<Label value="no" hotkey="3"/></Choices>', "'a' holds a Label"),
+        ("$image", "$picture", "it shows 'picture', which tasks lack"),
+        ("<View>", '<View visibleWhen="now" whenTagName="a">', "visibleWhen 'now' is not known"),
+        ("<View>", '<View visibleWhen="region-selected" whenTagName="z">', "depends on 'z'"),
+        (
+            "<View>",
+            '<View visibleWhen="choice-selected" whenTagName="a" whenChoiceValue="maybe">',
+            "being ['maybe']",
+        ),
+        ("<View>", '<View visibleWhen="choice-selected" whenTagName="a">', "being nothing"),
+    ],
+)
+def test_the_lint_of_the_finished_xml_names_each_fault(before: str, after: str, fault: str) -> None:
+    faults = xml_faults(GOOD.replace(before, after, 1))
     assert any(fault in f for f in faults), faults
