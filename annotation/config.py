@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -82,6 +82,18 @@ class AnnotateConfig(Section):
     )
     server_media: str | None = Field(
         default=None, description="where a remote server sees media/, for its local-files storage"
+    )
+    xmp_labels: dict[str, Literal["accept", "retouch", "reject"]] = Field(
+        default={"Red": "retouch"},
+        description="what colour labels in XMP mean; their names are those of the photographer's"
+        " program and language, and others are kept as they are",
+    )
+    xmp_accept_stars: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="stars in XMP that mean accept where no flag, label or keyword decides; 0:"
+        " stars alone never decide",
     )
     allow_http: bool = Field(
         default=False, description="send the token over plain http to another machine"

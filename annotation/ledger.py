@@ -16,15 +16,20 @@ from annotation.private import write_private
 from data_manifests.errors import RemoteError
 from data_manifests.store import Store
 
-__all__ = ["naming", "one_at_a_time", "server_tasks"]
+__all__ = ["naming", "one_at_a_time", "secret_of", "server_tasks"]
 
 
 def naming(store: Store, server: str) -> Callable[[int | None], str]:
-    """Gives a person's pseudonym; its key lies beside the tables, never in them."""
+    """Gives the pseudonym of a person of a server."""
+    return partial(pseudonym, secret_of(store), server)
+
+
+def secret_of(store: Store) -> bytes:
+    """The key of people's pseudonyms: beside the tables, never in them, for its owner only."""
     file = store.folder.parent / ".annotator-key"
     if not file.exists():
         write_private(file, secrets.token_hex(32))
-    return partial(pseudonym, file.read_bytes(), server)
+    return file.read_bytes()
 
 
 def server_tasks(raw: Sequence[Mapping[str, Any]]) -> list[ServerTask]:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from annotation.agreement import settle
 from annotation.answers import Asked, Reading, ServerTask, to_annotation
 from annotation.circumstances import refused, remarks
 from annotation.form import Form
+from annotation.imported import VOTING, settle_all
 from annotation.rules import SUPERSEDED, broken, last_per_person
 from data_manifests.records import Annotation, Consensus, Photo, Task
 
@@ -159,9 +159,9 @@ def _settle(
 ) -> Iterable[Consensus]:
     by_photo: dict[str, list[Annotation]] = {c.photo_id: [] for c in settled}
     for one in annotations:
-        if one.task_key.split(":")[1] == "triage":
+        if one.task_key.split(":")[1] in VOTING:
             by_photo.setdefault(one.photo_id, []).append(one)
     return (
-        settle(photo_id, answers, majority=how.majority, form=how.forms["triage"])
+        settle_all(photo_id, answers, majority=how.majority, form=how.forms["triage"])
         for photo_id, answers in sorted(by_photo.items())
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from authface import console
+from authface import console, offline
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Ask photographers in Label Studio and merge their answers.", no_args_is_help=True
 )
+app.add_typer(offline.app)  # no name: its commands stand beside the others
 
 
 @app.command()

@@ -20,6 +20,7 @@ __all__ = [
     "facts_of",
     "profile_space",
     "rgb_profile",
+    "xmp_packet",
 ]
 
 _ORIENTATION, _BITS_PER_SAMPLE, _TIFF_XMP = 274, 258, 700
@@ -64,7 +65,7 @@ def facts_of(image: Image.Image, path: Path, kind: str, *, loaded: bool) -> Fact
     width, height = image.size[::-1] if orientation >= 5 else image.size
     icc = image.info.get("icc_profile") or None
     profile = _profile_name(icc, notes)
-    told, said = metadata.read_exif(exif), read_said(path, _xmp_packet(image))
+    told, said = metadata.read_exif(exif), read_said(path, xmp_packet(image))
     keywords, rights = _iptc(image, notes)
     return Facts(
         format=kind,
@@ -149,7 +150,8 @@ def _orientation(exif: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _xmp_packet(image: Image.Image) -> bytes:
+def xmp_packet(image: Image.Image) -> bytes:
+    """The XMP that an open picture holds, empty if it holds none."""
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     if not packet and hasattr(image, "tag_v2"):
         packet = image.tag_v2.get(_TIFF_XMP, b"")

@@ -27,7 +27,7 @@ from curation.source import is_utf8
 from curation.xmp import fill_rights, read_said
 from data_manifests.errors import UnreadablePhoto
 
-__all__ = ["OpenedRaw", "open_raw", "read_preview", "read_raw", "read_raw_facts"]
+__all__ = ["OpenedRaw", "open_raw", "raw_xmp", "read_preview", "read_raw", "read_raw_facts"]
 
 PROFILE = "sRGB (developed from RAW)"
 DEVELOPMENT = (
@@ -236,7 +236,7 @@ def _ends(page: Any) -> list[int]:
 
 def _told(path: Path) -> dict[str, Any]:
     """What metadata and sidecars say, as fields of Facts."""
-    exif, said = _exif(path), read_said(path, _xmp_packet(path))
+    exif, said = _exif(path), read_said(path, raw_xmp(path))
     return {
         "capture": exif.capture,
         "rights": fill_rights(said.rights, exif.rights),
@@ -260,7 +260,8 @@ def _exif(path: Path) -> metadata.ExifSaid:
         return metadata.ExifSaid()
 
 
-def _xmp_packet(path: Path) -> bytes:
+def raw_xmp(path: Path) -> bytes:
+    """The XMP inside a RAW built like a TIFF, empty if there is none or it can't be read."""
     try:
         with tifffile.TiffFile(path) as opened:
             tag = opened.pages[0].tags.get(_XMP_TAG)

@@ -17,7 +17,19 @@ from data_manifests.records import Rights
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["EDITED", "Said", "fill_rights", "parse_xmp", "plain", "read_said", "sidecars"]
+__all__ = [
+    "EDITED",
+    "Properties",
+    "Said",
+    "fill_rights",
+    "parse_xmp",
+    "plain",
+    "read_properties",
+    "read_said",
+    "read_sidecar",
+    "said_in",
+    "sidecars",
+]
 
 XMP_LIMIT = 1_000_000  # bytes; a packet is a few kilobytes, and nested ones have been used as bombs
 EDITED = "edited in a RAW converter: an exported file is what the photographer approved"
@@ -53,7 +65,7 @@ def read_said(path: Path, embedded: bytes) -> Said:
     """What all packets of a photo say: each thing from the newest sidecar that says it, else from
     the file. Sidecars that contradict each other are noted."""
     notes: list[str] = []
-    beside = [_parsed(_read(p, notes), notes, p.name) for p in sidecars(path)]
+    beside = [_parsed(read_sidecar(p, notes), notes, p.name) for p in sidecars(path)]
     notes += _conflicts(beside)
     inside = _parsed(embedded, notes, "the file")
     merged = Said()
@@ -112,7 +124,8 @@ def _belongs_to_raw(path: Path) -> bool:
     return any(os.path.lexists(path.with_suffix(end)) for end in ends)
 
 
-def _read(path: Path, notes: list[str]) -> bytes:
+def read_sidecar(path: Path, notes: list[str]) -> bytes:
+    """The bytes of a sidecar, one more than the limit at the most; none if it can't be read."""
     try:
         with path.open("rb") as handle:
             return handle.read(XMP_LIMIT + 1)
@@ -122,23 +135,28 @@ def _read(path: Path, notes: list[str]) -> bytes:
 
 
 def _parsed(packet: bytes, notes: list[str], where: str) -> Said:
+    of = read_properties(packet, notes, where)
+    return Said() if of is None else said_in(of)
+
+
+def read_properties(packet: bytes, notes: list[str], where: str) -> Properties | None:
+    """The properties of one packet; none, and a note, where it is damaged or too large."""
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
     if len(packet) > XMP_LIMIT:
         notes.append(f"XMP of {plain(where)} is larger than 1 MB and was not read")
-        return Said()
+        return None
     if not packet:
-        return Said()
+        return None
     try:
-        root = fromstring(packet.strip(b"\x00 \n\r\t"), forbid_dtd=True)
-        return _said(_Properties(root))
+        return Properties(fromstring(packet.strip(b"\x00 \n\r\t"), forbid_dtd=True))
     except (ParseError, DefusedXmlException, ValueError, RecursionError, LookupError):
         notes.append(f"XMP of {plain(where)} unreadable")
-        return Said()
+        return None
 
 
-class _Properties:
+class Properties:
     """The top-level properties of a packet, by their qualified name."""
 
     def __init__(self, root: Element) -> None:
@@ -173,7 +191,8 @@ def _texts(node: Element) -> Iterator[str]:
             yield text.strip()
 
 
-def _said(of: _Properties) -> Said:
+def said_in(of: Properties) -> Said:
+    """What the properties of one packet say."""
     rights = Rights(
         creator=plain(", ".join(of.all(f"{_DC}creator"))),
         copyright=of.one(f"{_DC}rights", _LONG_TEXT),
@@ -211,7 +230,7 @@ def _rating(text: str | None) -> int | None:
     return rating if -1 <= rating <= 5 else None
 
 
-def _pick(of: _Properties) -> int | None:
+def _pick(of: Properties) -> int | None:
     """The flag: `xmpDM:pick` as a number, or the older `xmpDM:good`, a boolean."""
     try:
         pick = round(float(of.one(f"{_MEDIA}pick") or ""))
@@ -221,7 +240,7 @@ def _pick(of: _Properties) -> int | None:
     return pick if -1 <= pick <= 1 else None
 
 
-def _developed(of: _Properties) -> bool:
+def _developed(of: Properties) -> bool:
     """Do the settings of a RAW converter stand in it that someone, not the software, changed?
 
     Adobe writes `crs:` settings with the first edit. darktable writes its defaults always, and says

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from authface.settling import settle_imported
+from annotation.imported import settle_all
 from data_manifests.records import Annotation, Export, Photo
 from data_manifests.store import Store
 
@@ -124,15 +124,17 @@ def answer(number: int, decision: str | None, **given: object) -> Annotation:
 
 def test_questions_that_only_the_imported_set_asks_are_settled_too() -> None:
     tags = ("gender/woman", "mood/calm", "mood/quiet/soft")
-    settled = settle_imported("p", [answer(1, "accept", semantic_tags=tags, caption="words")], 0.5)
+    settled = settle_all(
+        "p", [answer(1, "accept", semantic_tags=tags, caption="words")], majority=0.5
+    )
     assert settled.semantic_tags == tags
     assert (settled.decision, settled.caption) == ("accept", "words")
 
 
 def test_words_that_nobody_decided_on_stand_until_somebody_does() -> None:
     undecided = answer(1, None, caption="imported words", photographic_tags=("light/soft",))
-    settled = settle_imported("p", [undecided], 0.5)
+    settled = settle_all("p", [undecided], majority=0.5)
     assert (settled.caption, settled.voters, settled.decision) == ("imported words", 0, None)
     assert settled.photographic_tags == ("light/soft",)
-    settled = settle_imported("p", [undecided, answer(2, "reject")], 0.5)
+    settled = settle_all("p", [undecided, answer(2, "reject")], majority=0.5)
     assert (settled.decision, settled.caption) == ("reject", None)

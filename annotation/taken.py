@@ -1,0 +1,127 @@
+"""Answers that come in as files: into the tables, and settled with everybody else's.
+
+The rules are pure functions of rows; `take` is the shell that reads and writes the tables.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from annotation.answers import pseudonym
+from annotation.ledger import one_at_a_time, secret_of
+from annotation.rules import SUPERSEDED, last_per_person
+from data_manifests.records import Annotation, Consensus
+from data_manifests.store import Store
+
+__all__ = ["Settle", "Taken", "answer_id", "person", "take"]
+
+SOURCES = ("xmp", "csv")
+_VOTES = ("triage", "import")  # kinds of questions whose answers decide about a photo
+
+Settle = Callable[[str, Sequence[Annotation]], Consensus]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What taking answers in did, or would do: answers by fate, and photos in conflict after it."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    withdrawn: int = 0
+    conflicts: int = 0
+
+
+def person(store: Store, name: str) -> str:
+    """The pseudonym of a named person; the name itself goes into no table."""
+    folded = " ".join(name.split()).casefold()
+    return pseudonym(secret_of(store), f"name:{folded}", 0)
+
+
+def answer_id(source: str, who: str, photo_id: str) -> str:
+    """The key of a person's answer from a file: the same photo always has the same row."""
+    return f"{source}:{who}:{photo_id}"
+
+
+def take(
+    store: Store,
+    fresh: Sequence[Annotation],
+    *,
+    settle: Settle,
+    why: str,
+    withdrawn: Collection[str] = (),
+    write: bool = True,
+) -> Taken:
+    """Put answers into the tables and settle their photos; the same answers again change no row.
+
+    `withdrawn` names answers that their file no longer gives: their rows stay as deleted.
+    """
+    with one_at_a_time(store):
+        photo_ids = {a.photo_id for a in fresh} | {w.rsplit(":", 1)[1] for w in withdrawn}
+        known = store.rows_with(Annotation, "photo_id", sorted(photo_ids))
+        rows = _after(known, fresh, withdrawn)
+        settled = _settled([*known, *rows], settle)
+        if write:
+            store.upsert(Annotation, rows, why=why)
+            store.upsert(Consensus, settled, why=why)
+    return _counted(known, rows, fresh, settled)
+
+
+def _after(
+    known: Sequence[Annotation], fresh: Sequence[Annotation], withdrawn: Collection[str]
+) -> list[Annotation]:
+    """The rows from files as they should stand: of each person's the newest counts."""
+    held = {a.annotation_id: a for a in known}
+    from_files = {a.annotation_id: _standing(a) for a in known if a.source in SOURCES}
+    for one in fresh:
+        before = from_files.get(one.annotation_id)
+        if one.state == "set_aside" and before is not None and before.state == "counted":
+            continue  # a row that can't be read never costs the answer that could
+        from_files[one.annotation_id] = _merged(before, one)
+    for key in set(withdrawn) & set(from_files):
+        from_files[key] = replace(from_files[key], state="deleted")
+    rows = last_per_person(list(from_files.values()))
+    return [r for r in rows if held.get(r.annotation_id) != r]
+
+
+def _standing(one: Annotation) -> Annotation:
+    """An answer as it was before a newer one of the same person took its place."""
+    if one.flags != (SUPERSEDED,):
+        return one
+    return replace(one, state="counted", flags=())
+
+
+def _merged(before: Annotation | None, now: Annotation) -> Annotation:
+    if before is None:
+        return now
+    if replace(now, created_at=before.created_at, updated_at=before.updated_at) == before:
+        return before  # only the file's time is another
+    return replace(now, created_at=before.created_at)
+
+
+def _settled(rows: Iterable[Annotation], settle: Settle) -> list[Consensus]:
+    newest = {a.annotation_id: a for a in rows}
+    by_photo: dict[str, list[Annotation]] = defaultdict(list)
+    for one in newest.values():
+        if one.task_key.split(":")[1] in _VOTES:
+            by_photo[one.photo_id].append(one)
+    return [settle(photo_id, answers) for photo_id, answers in sorted(by_photo.items())]
+
+
+def _counted(
+    known: Sequence[Annotation],
+    rows: Sequence[Annotation],
+    fresh: Sequence[Annotation],
+    settled: Sequence[Consensus],
+) -> Taken:
+    held, given = {a.annotation_id for a in known}, {a.annotation_id for a in fresh}
+    touched = [r for r in rows if r.annotation_id in given]
+    return Taken(
+        new=sum(r.annotation_id not in held for r in touched),
+        changed=sum(r.annotation_id in held for r in touched),
+        same=len(given) - len(touched),
+        withdrawn=sum(r.state == "deleted" for r in rows if r.annotation_id not in given),
+        conflicts=sum(c.conflict for c in settled),
+    )
