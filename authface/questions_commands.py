@@ -56,6 +56,25 @@ def questions(
             console.table(form.title, ("question", "title", "values"), rows)
 
 
+@app.command()
+def rules(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the page docs/merge-rules.md.")
+    ] = False,
+) -> None:
+    """Show the rules that every answer is judged by, and what happens where one does not hold.
+
+    Example: authface annotate rules
+    """
+    from annotation.rulebook import RULEBOOK, rulebook_page
+
+    if markdown:
+        sys.stdout.write(rulebook_page())
+        return
+    rows = [(r.number, r.name, ", ".join(r.flags), r.then) for r in RULEBOOK]
+    console.table("Merge rules", ("", "rule", "flags", "else"), rows)
+
+
 def _forms(workspace: Path | None, *, plain: bool) -> dict[str, Form]:
     """The forms of the workspace; the schema's own for the docs, or where there is no workspace."""
     from annotation.questions import FORMS
