@@ -228,7 +228,7 @@ def _outcomes(settled: Iterable[Consensus]) -> Iterator[Outcome]:
 def _paces(answers: Iterable[Annotation]) -> Iterator[Pace]:
     times: dict[str, list[float]] = defaultdict(list)
     for one in answers:
-        if one.state == "counted" and one.lead_time_s is not None:
+        if one.state == "counted" and one.lead_time_s is not None and not one.ground_truth:
             times[_kind(one)].append(one.lead_time_s)
     for kind, found in sorted(times.items()):
         low, middle, high = (
@@ -270,6 +270,7 @@ def _days(answers: Iterable[Annotation]) -> list[tuple[date, int]]:
     found = Counter(
         when.astimezone(UTC).date()
         for one in answers
-        if one.state == "counted" and (when := one.created_at or one.updated_at)
+        if one.state == "counted" and not one.ground_truth
+        if (when := one.created_at or one.updated_at)
     )
     return sorted(found.items())

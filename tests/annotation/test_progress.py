@@ -153,6 +153,7 @@ def test_outcomes_stand_in_the_forms_order_and_a_conflict_last() -> None:
 
 def test_times_are_told_by_kind_as_quartiles_and_bars() -> None:
     answers = [answer(str(n), lead_time_s=float(t)) for n, t in enumerate((4, 6, 8, 30, 400))]
+    answers.append(answer("1", "lead", ground_truth=True, lead_time_s=900.0))
     answers.append(answer("9", task_key="9:review:1", decision="approve", lead_time_s=50.0))
     review, triage = overview(Rows(tasks=[], answers=answers), corrected=False).paces
     assert (triage.answers, triage.quarter_s, triage.median_s) == (5, 6.0, 8.0)

@@ -145,10 +145,11 @@ def test_an_empty_workspace_has_a_status_too(
 ) -> None:
     init_workspace(tmp_path / "new")
     monkeypatch.setenv("AUTHFACE_WORKSPACE", str(tmp_path / "new"))
+    monkeypatch.chdir(tmp_path)
     assert "No local Label Studio is running." in said("status", "--html", "page.html") + said(
         "status"
     )
-    assert "Nothing was asked yet" in (Path("page.html")).read_text()
+    assert "Nothing was asked yet" in Path("page.html").read_text()
 
 
 def test_the_page_is_whole_in_itself_and_an_erasure_knows_it(workspace: Path) -> None:
