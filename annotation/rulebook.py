@@ -1,4 +1,4 @@
-"""What happens to every answer that the server lists: 25 rules by name, for people and for tests."""
+"""What happens to every answer that the server lists: 25 rules by name, for people and tests."""
 
 from __future__ import annotations
 

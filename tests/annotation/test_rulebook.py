@@ -180,9 +180,7 @@ def a_draft_makes_no_row() -> None:
 # 3
 judged(3, "answered", as_it_came, "counted")
 judged(3, "empty", put(result=[]), "set_aside", ("missing_required",))
-judged(
-    3, "no_decision", lambda t, a: drop(a, "decision"), "set_aside", ("missing_required",)
-)
+judged(3, "no_decision", lambda t, a: drop(a, "decision"), "set_aside", ("missing_required",))
 judged(
     3,
     "a_box_without_its_priority",
