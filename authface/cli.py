@@ -26,6 +26,7 @@ from authface import (
     models,
     photos,
     restoring,
+    retouching,
     train,
 )
 from data_manifests.errors import AuthFaceError
@@ -76,6 +77,8 @@ def init(folder: Annotated[Path, typer.Argument(help="The workspace folder to ma
 app.command()(curate.ingest)
 app.add_typer(photos.app, name="photos")
 app.add_typer(photos.faces_app, name="faces")
+annotate.app.command()(retouching.take_back)
+annotate.app.command()(retouching.retouch_list)
 app.add_typer(
     annotate.app,
     name="annotate",
