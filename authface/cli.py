@@ -28,6 +28,7 @@ from authface import (
     photos,
     questions_commands,
     restoring,
+    retouching,
     train,
 )
 from data_manifests.errors import AuthFaceError
@@ -80,6 +81,8 @@ annotate.app.add_typer(questions_commands.app)  # no name: it stands beside the 
 app.command("draft-captions")(drafting.draft_captions)
 app.add_typer(photos.app, name="photos")
 app.add_typer(photos.faces_app, name="faces")
+annotate.app.command()(retouching.take_back)
+annotate.app.command()(retouching.retouch_list)
 app.add_typer(
     annotate.app,
     name="annotate",

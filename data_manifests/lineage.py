@@ -157,7 +157,8 @@ def _meant(tables: _Tables, name: str, media: Path) -> tuple[str, str | None]:
         f"SELECT photo_id, sample_id FROM samples WHERE crop_path = {crop}"
         f" UNION SELECT photo_id, NULL FROM photos WHERE path IN ({start}, {file})"
         f" OR list_has_any(copies, [{start}, {file}]) OR proxy_path = {crop} OR thumb_path = {crop}"
-        f" UNION SELECT photo_id, NULL FROM retouches WHERE path = {file} OR crop.path = {crop}"
+        " UNION SELECT photo_id, NULL FROM retouches"
+        f" WHERE path IN ({file}, {crop}) OR crop.path = {crop}"
         " UNION SELECT photo_id, NULL FROM faces"
         f" WHERE list_contains(list_transform(crops, lambda c: c.path), {crop})"
     )
@@ -272,7 +273,7 @@ def _files(chain: Chain, media: Path) -> Iterator[File]:
     retouched = chain.sample.retouch_id if chain.sample else None
     for retouch in chain.retouches:
         if retouch.retouch_id == retouched:
-            yield _file("retouch", Path(retouch.path), retouch.retouch_id)
+            yield _file("retouch", media / retouch.path, retouch.retouch_id)
     crop = chain.sample or chain.crop
     if isinstance(crop, Sample):
         yield _file("crop", media / crop.crop_path, crop.crop_sha256)

@@ -60,7 +60,9 @@ def _task(photo_id: str, score: Score, earlier: Sequence[Task], media: Path) -> 
     last = max(earlier, key=lambda task: task.round, default=None)
     if last is not None and last.image_path == path:
         return None
-    number = 1 if last is None else last.round + (last.state != "waiting")
+    # A waiting question about a retouch is another question: its row is left alone.
+    free = last is None or (last.state == "waiting" and last.retouch_id is None)
+    number = (last.round if last else 1) + (not free)
     width, height = Image.open(io.BytesIO(picture)).size
     return Task(
         task_key=f"{photo_id}:review:{number}",

@@ -1,0 +1,84 @@
+"""Limits of what counts as an honest retouch; `benchmarks/retouch.py` is where they come from."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from data_manifests.config import Section
+
+__all__ = ["RetouchConfig"]
+
+
+class RetouchConfig(Section):
+    """How returned files are taken, matched and judged."""
+
+    settle_s: float = Field(
+        default=3.0, ge=0, le=600, description="how long a file must stay the same to be taken"
+    )
+    poll_s: float = Field(
+        default=5.0, gt=0, le=3600, description="how often --watch looks into the folder"
+    )
+    shortlist: int = Field(
+        default=12, ge=1, le=200, description="photos compared by pixels for one unnamed file"
+    )
+    least_inliers: int = Field(
+        default=30, ge=8, description="matching points that make two pictures one"
+    )
+    least_overlap: float = Field(
+        default=0.7, gt=0, le=1, description="share of the photo that a crop must still show"
+    )
+    most_scale_change: float = Field(
+        default=0.002, ge=0, description="scale against the photo, as a share"
+    )
+    most_rotation: float = Field(default=0.2, ge=0, description="turn against the photo, degree")
+    most_shift: float = Field(
+        default=0.4, ge=0, description="shift against the photo or a whole-pixel crop of it, px"
+    )
+    least_correlation: float = Field(
+        default=0.5, ge=0, le=1, description="of fine detail after registration; less is no match"
+    )
+    least_texture: float = Field(
+        default=0.92,
+        ge=0,
+        le=1,
+        description="skin texture kept in the worst fifth of the face; less is over-smoothed",
+    )
+    warn_texture: float = Field(
+        default=0.95, ge=0, le=1, description="below it the reviewer is told to look closely"
+    )
+    most_texture: float = Field(
+        default=1.3, ge=1, description="texture after over before; more is over-sharpened"
+    )
+    most_colour_drift: float = Field(
+        default=3.0, ge=0, description="between the median colours, CIEDE2000"
+    )
+    warn_colour_drift: float = Field(
+        default=2.0, ge=0, description="above it the reviewer is told, CIEDE2000"
+    )
+    least_resolution: float = Field(
+        default=0.8, ge=0, le=1, description="finest detail kept, as a share of the photo's own"
+    )
+    most_reshaping: float = Field(
+        default=0.006, ge=0, description="local displacement of the face over the eye distance"
+    )
+    most_landmark_shift: float = Field(
+        default=0.03, ge=0, description="a landmark's move over the eye distance"
+    )
+    warn_landmark_shift: float = Field(
+        default=0.015, ge=0, description="above it the reviewer is told, over the eye distance"
+    )
+    changed_from: float = Field(
+        default=4.0, gt=0, description="colour difference from which a pixel counts as changed"
+    )
+    most_unasked: float = Field(
+        default=0.02, ge=0, le=1, description="changed area outside the regions that were asked for"
+    )
+    least_likeness: float = Field(
+        default=0.8, ge=-1, le=1, description="cosine of the face embeddings before and after"
+    )
+    most_clipped: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="newly black or white share of the face; more is told to the reviewer",
+    )

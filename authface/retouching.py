@@ -1,0 +1,166 @@
+"""Commands for the retoucher: what waits, and taking back what was saved into the hot folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from authface import console
+from authface.settings import WorkspaceOption, open_workspace
+
+if TYPE_CHECKING:
+    from annotation.retouch import Taken, Tools
+    from authface.sections import Settings
+
+__all__ = ["retouch_list", "take_back"]
+
+
+def take_back(
+    folder: Annotated[Path, typer.Argument(help="Folder the retoucher saves into; only read.")],
+    workspace: WorkspaceOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until Ctrl-C.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Match and check, and write nothing.")
+    ] = False,
+) -> None:
+    """Match retouched files to their photos, check them, and ask for a review of those that pass.
+
+    Exit code 3: some files were kept apart; they stay where they are.
+
+    Example: authface annotate take-back /shares/retouched
+    """
+    from annotation.retouch import take_back as take
+    from annotation.retouch_config import RetouchConfig
+    from data_manifests.store import Store
+
+    space, settings = open_workspace(workspace)
+    config, store = RetouchConfig(), Store(space.tables)
+    told: set[str] = set()
+    with _tools(settings) as tools:
+        while True:
+            taken = take(store, space.media, folder, tools, config=config, dry_run=dry_run)
+            _say(taken, told, quiet=watch, dry_run=dry_run)
+            if not watch:
+                break
+            time.sleep(config.poll_s)
+    if taken.apart:
+        raise typer.Exit(console.PARTIAL)
+
+
+def retouch_list(workspace: WorkspaceOption = None) -> None:
+    """Show what waits for the retoucher: the photo, what to do, and the name to save it under.
+
+    Example: authface annotate retouch-list
+    """
+    from annotation.retouch_match import export_name
+    from annotation.standing import standings
+    from data_manifests.records import Annotation, Consensus, Photo, Retouch, Standing, Task
+    from data_manifests.store import Store
+
+    space, _ = open_workspace(workspace)
+    store = Store(space.tables)
+    photos = {p.photo_id: p for p in store.read(Photo)}
+    settled = {c.photo_id: c for c in store.read(Consensus)}
+    notes: dict[str, list[str]] = {}
+    for answer in store.read(Annotation):
+        if answer.state == "counted" and answer.note and answer.decision == "retouch":
+            notes.setdefault(answer.photo_id, []).append(answer.note)
+    stands = standings(
+        photos.values(),
+        settled.values(),
+        store.read(Retouch),
+        store.read(Task),
+        earlier=store.read(Standing),
+        now=datetime.now(UTC),
+    )
+    rows = [
+        (
+            photos[s.photo_id].path,
+            s.round,
+            _wanted(s, settled.get(s.photo_id), notes.get(s.photo_id, [])),
+            export_name(s.photo_id, s.round),
+        )
+        for s in stands
+        if s.state == "retouch" and s.photo_id in photos
+    ]
+    if not rows:
+        console.say("Nothing waits for the retoucher.")
+        return
+    console.table("For the retoucher", ("photo", "round", "what to do", "save it as"), rows)
+
+
+def _wanted(standing: Any, said: Any, notes: list[str]) -> str:
+    regions = [
+        f"{r.label}{f' ({r.note})' if r.note else ''}"
+        for r in (said.regions if said else ())
+        if not r.label.endswith("_face") and r.point is None
+    ]
+    back = [standing.why] if standing.round > 1 else []
+    return "; ".join([*back, *regions, *notes]) or standing.why
+
+
+def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
+    for row in taken.retouches:
+        name = row.verdicts[0].reason.removeprefix("came back as ")
+        head = f"{name} -> photo {row.photo_id[:12]} by {row.match_method}, round {row.round}"
+        if row.state == "waiting":
+            console.done(f"{head}: passes, waits for a review")
+        else:
+            console.note(f"{head}: goes back: {'; '.join(row.reasons)}")
+    for one in taken.apart:
+        line = f"{one.path.name}: kept apart: {one.reason}"
+        if line not in told:
+            told.add(line)
+            console.note(line)
+    for path in taken.unsettled:
+        console.note(f"{path.name}: still being written; it is taken at the next look")
+    good = sum(r.state == "waiting" for r in taken.retouches)
+    if not quiet or taken.retouches:
+        console.say(
+            f"{'Would take' if dry_run else 'Took'} {len(taken.retouches)}: {good} to review, "
+            f"{len(taken.retouches) - good} go back; {taken.already} were taken before, "
+            f"{len(taken.apart)} kept apart."
+        )
+
+
+@contextmanager
+def _tools(settings: Settings) -> Iterator[Tools]:
+    from annotation.retouch import Picture, Tools
+    from curation.colour import pyramid, to_deep_srgb, to_srgb
+    from curation.crops import warp
+    from curation.duplicates import perceptual_hash
+    from curation.faces import open_finder
+    from curation.lossless import encode_lossless
+    from curation.sandbox import Sandbox
+
+    finder = open_finder(settings.ingest.faces)
+    wanted = settings.ingest.crops
+
+    def cut(picture: Picture, matrix_23: Any, size: int) -> tuple[bytes, str, int]:
+        decoded = picture.whole
+        square = warp(pyramid(decoded.pixels_HWC, 512), matrix_23, size)
+        deep = square.dtype.itemsize == 2 and wanted.deep
+        icc = decoded.facts.icc
+        srgb = to_deep_srgb(square, icc) if deep else to_srgb(square, icc)
+        return *encode_lossless(srgb, wanted.codec), 16 if deep else 8
+
+    def landmarks(pixels_HWC: Any) -> Any:
+        faces = finder(pixels_HWC)
+        return faces[0].landmarks if faces else ()
+
+    with Sandbox(settings.ingest.decoder) as sandbox:
+
+        def read(path: Path) -> Picture:
+            decoded = sandbox.read(path)
+            facts = decoded.facts
+            shown = to_srgb(decoded.pixels_HWC, facts.icc)
+            return Picture(shown, facts.bit_depth, facts.capture, decoded)
+
+        find = landmarks if finder.has_landmarks else None
+        yield Tools(read, cut, perceptual_hash, find)

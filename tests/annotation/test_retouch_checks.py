@@ -1,0 +1,167 @@
+"""Honest retouches of the astronaut pass; a small part of benchmarks/retouch.py, by the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from annotation.retouch_checks import Pair, check
+from annotation.retouch_config import RetouchConfig
+from annotation.retouch_match import (
+    FileSays,
+    Match,
+    NoMatch,
+    Seen,
+    export_name,
+    match,
+    normal_stem,
+    read_ids,
+)
+from data_manifests.records import Box, Photo
+
+FACE = Box(left=170, top=60, right=280, bottom=190)
+Pixels = np.ndarray
+SOURCE: Pixels = data.astronaut()
+
+
+def spots(pixels: Pixels) -> Pixels:
+    out = pixels.copy()
+    for x, y in ((200, 100), (220, 160), (250, 150)):
+        out[y : y + 4, x : x + 4] = out[y + 6 : y + 10, x : x + 4]
+    return out
+
+
+def moved(dx: float, scale: float = 1, turn: float = 0) -> Callable[[Pixels], Pixels]:
+    matrix = cv2.getRotationMatrix2D((256, 256), turn, scale)
+    matrix[0, 2] += dx
+    return lambda p: cv2.warpAffine(p, matrix, (512, 512), flags=2, borderMode=4)
+
+
+def upscaled(pixels: Pixels) -> Pixels:
+    return cv2.resize(cv2.resize(pixels, (256, 256), interpolation=3), (512, 512), interpolation=2)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [lambda p: p.copy(), spots, lambda p: spots(p)[:500, 20:]],
+    ids=["unchanged", "healed", "cropped"],
+)
+def test_honest_work_passes(work: Callable[[Pixels], Pixels]) -> None:
+    found = check(Pair(SOURCE, work(SOURCE), FACE), RetouchConfig())
+    assert not [v for v in found.verdicts if not v.keep]
+
+
+@pytest.mark.parametrize(
+    ("gate", "damage"),
+    [
+        ("texture_1", lambda p: cv2.GaussianBlur(p, (0, 0), 0.6)),
+        ("texture_1", lambda p: cv2.bilateralFilter(p, 9, 30, 30)),
+        ("resolution", upscaled),
+        ("colour_face", lambda p: np.clip(p * (1.06, 1, 0.92), 0, 255).astype(np.uint8)),
+        ("shift", moved(3)),
+        ("scale", moved(0, scale=1.01)),
+        ("rotation", moved(0, turn=1)),
+        ("registration", lambda p: data.coffee()),
+        ("sharpening_1", lambda p: cv2.addWeighted(p, 2, cv2.GaussianBlur(p, (0, 0), 1.5), -1, 0)),
+        ("overlap", lambda p: p[:250, :300]),
+    ],
+)
+def test_damage_is_refused_by_its_own_check(gate: str, damage: Callable[[Pixels], Pixels]) -> None:
+    found = check(Pair(SOURCE, np.ascontiguousarray(damage(SOURCE)), FACE), RetouchConfig())
+    failed = {v.gate: v for v in found.verdicts if not v.keep}
+    assert gate in failed
+    assert failed[gate].reason
+    assert failed[gate].threshold is not None
+
+
+def test_a_change_where_nobody_asked_is_told_from_one_that_was_asked_for() -> None:
+    after = SOURCE.copy()
+    after[100:150, 180:240] = np.clip(after[100:150, 180:240] * 0.8, 0, 255).astype(np.uint8)
+    there, elsewhere = (
+        Box(left=178, top=98, right=242, bottom=152),
+        Box(left=0, top=0, right=9, bottom=9),
+    )
+    kept = {
+        box: next(
+            v.keep
+            for v in check(Pair(SOURCE, after, FACE, (box,)), RetouchConfig()).verdicts
+            if v.gate == "unasked"
+        )
+        for box in (there, elsewhere)
+    }
+    assert kept == {there: True, elsewhere: False}
+
+
+def photo(photo_id: str, path: str) -> Photo:
+    return Photo(
+        photo_id=photo_id * 64,
+        path=path,
+        state="kept",
+        size_bytes=1,
+        perceptual_hash="0" * 64,
+        proxy_path=photo_id,
+    )
+
+
+PHOTOS = (
+    photo("a", "/o/IMG_0001.CR3"),
+    photo("b", "/o/IMG_0002.CR3"),
+    photo("c", "/p/IMG_0002.CR3"),
+)
+
+
+def found(name: str, shown: Pixels = SOURCE, **says: object) -> Match | NoMatch:
+    proxies = {"a" * 64: SOURCE, "b" * 64: data.coffee(), "c" * 64: data.chelsea()}
+    return match(
+        FileSays(name, "f" * 64, **says),  # type: ignore[arg-type]
+        PHOTOS,
+        documents=lambda: {"b" * 64: {"xmp.did:1"}},
+        seen=lambda: Seen(shown, "0" * 64, proxies.get),
+        config=RetouchConfig(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("got", "method"),
+    [
+        (lambda: found("x.tif", photo_id="a" * 64), "id"),
+        (lambda: found(export_name("a" * 64, 3)), "id"),
+        (lambda: found("x.tif", documents=frozenset({"xmp.did:1"})), "document"),
+        (lambda: found("IMG_0001-Edit-2.psd"), "name"),
+        (lambda: found("IMG_0002_final.tif"), "pixels"),
+        (lambda: found("unknown.tif"), "pixels"),
+    ],
+)
+def test_a_file_is_matched_by_the_first_way_that_finds_one_photo(
+    got: Callable[[], Match | NoMatch], method: str
+) -> None:
+    result = got()
+    assert isinstance(result, Match)
+    assert (result.method, result.photo.photo_id[0]) == (
+        method,
+        "b" if method == "document" else "a",
+    )
+
+
+def test_a_file_without_a_photo_says_why() -> None:
+    nothing, foreign = found("x.tif", data.rocket()), found("AF-0123456789ab__v1.tif")
+    assert isinstance(nothing, NoMatch)
+    assert "no photo here shows" in nothing.reason
+    assert isinstance(foreign, NoMatch)
+    assert "0123456789ab" in foreign.reason
+
+
+@pytest.mark.parametrize("name", ["IMG_1-Edit.tif", "img_1_retouched_v2.psd", "IMG_1 copy 2.jpg"])
+def test_endings_of_edits_are_no_part_of_a_stem(name: str) -> None:
+    assert normal_stem(name) == normal_stem("IMG_1.CR3")
+
+
+def test_ids_are_read_from_xmp_and_a_packet_that_reaches_out_says_nothing() -> None:
+    head = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:af="https://authface.org/ns/1.0/" '
+    packet = head + b'xmlns:m="http://ns.adobe.com/xap/1.0/mm/" af:photoId="AB" m:DocumentID="d"/>'
+    assert read_ids(packet) == ("ab", frozenset({"d"}), frozenset())
+    assert read_ids(b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>')[0] is None

@@ -1,0 +1,169 @@
+"""A retoucher's folder taken back by the command, on real files and tables."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from typer.testing import CliRunner
+
+from authface.cli import app
+from authface.settings import init_workspace
+from curation.crops import align_matrix
+from data_manifests.media import write_media
+from data_manifests.records import (
+    Box,
+    Consensus,
+    Crop,
+    Face,
+    Photo,
+    Point,
+    Retouch,
+    Standing,
+    Task,
+)
+from data_manifests.store import Store
+
+pytestmark = pytest.mark.usefixtures("fresh_console")
+POINTS = ((201, 112), (246, 109), (230, 138), (206, 160), (247, 157))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> tuple[Path, Path, Photo]:
+    """A workspace with one photo that waits for the retoucher, and an empty hot folder."""
+    root, hot = tmp_path / "ws", tmp_path / "hot"
+    hot.mkdir()
+    init_workspace(root)
+    (root / "authface.toml").write_text('[ingest.faces]\nfinder = "haar"\n')
+    original = tmp_path / "IMG_0007.png"
+    Image.fromarray(data.astronaut()).save(original)
+    photo_id = hashlib.sha256(original.read_bytes()).hexdigest()
+    photo = Photo(
+        photo_id=photo_id,
+        path=str(original),
+        state="kept",
+        size_bytes=original.stat().st_size,
+        width=512,
+        height=512,
+    )
+    points = tuple(Point(x=x, y=y) for x, y in POINTS)
+    matrix = align_matrix(points, 128)
+    cut, sha256 = write_media(root / "media", "crops", original.read_bytes(), ".png")
+    crop = Crop(
+        path=cut, sha256=sha256, kind="aligned", width=128, height=128, matrix=tuple(matrix.ravel())
+    )
+    face = Face(
+        face_id=f"{photo_id}-000000000000",
+        photo_id=photo_id,
+        index=0,
+        box=Box(left=170, top=60, right=280, bottom=190),
+        landmarks=points,
+        crops=(crop,),
+        finder="by-hand-1",
+    )
+    said = Consensus(photo_id=photo_id, decision="retouch", voters=1, conflict=False)
+    store = Store(root / "tables")
+    store.upsert(Photo, [photo], why="test")
+    store.upsert(Face, [face], why="test")
+    store.upsert(Consensus, [said], why="test")
+    return root, hot, photo
+
+
+def healed() -> np.ndarray:
+    pixels = data.astronaut().copy()
+    pixels[120:126, 180:186] = pixels[128:134, 180:186]
+    return pixels
+
+
+def take(root: Path, hot: Path, *more: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["annotate", "take-back", str(hot), "-w", str(root), *more])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("annotation.retouch.time.sleep", lambda _: None)
+
+
+def test_honest_work_becomes_a_review_and_taking_it_again_changes_nothing(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, _ = place
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
+    code, said = take(root, hot)
+    store = Store(root / "tables")
+    (row,), (task,), (stands,) = store.read(Retouch), store.read(Task), store.read(Standing)
+    assert code == 0, said
+    assert (row.state, row.match_method, row.round) == ("waiting", "name", 1)
+    assert row.crop is not None
+    assert (root / "media" / row.crop.path).is_file()
+    assert hashlib.sha256((root / "media" / row.path).read_bytes()).hexdigest() == row.retouch_id
+    assert (task.kind, task.state, task.retouch_id) == ("review", "waiting", row.retouch_id)
+    with Image.open(root / "media" / task.image_path) as shown:
+        assert shown.size == (task.image_width, task.image_height)
+    assert (stands.state, stands.round) == ("review", 1)
+    versions = [store.version(noun) for noun in (Retouch, Task, Standing)]
+    assert "1 were taken before" in take(root, hot)[1]
+    assert [store.version(noun) for noun in (Retouch, Task, Standing)] == versions
+
+
+def test_smoothed_work_goes_back_with_the_reason_and_the_list_shows_the_next_round(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    soft = cv2.GaussianBlur(data.astronaut(), (0, 0), 1.0)
+    Image.fromarray(soft).save(hot / f"AF-{photo.photo_id[:12]}__v1.tif")
+    assert "skin was smoothed" in take(root, hot)[1]
+    (row,) = Store(root / "tables").read(Retouch)
+    assert (row.state, row.match_method) == ("fix", "id")
+    assert not Store(root / "tables").read(Task)
+    listed = CliRunner().invoke(app, ["annotate", "retouch-list", "-w", str(root)]).output
+    assert f"AF-{photo.photo_id[:12]}__v2.tif" in listed
+    Image.fromarray(healed()).save(hot / f"AF-{photo.photo_id[:12]}__v2.tif")
+    take(root, hot)
+    rounds = {r.round: r.state for r in Store(root / "tables").read(Retouch)}
+    assert rounds == {1: "fix", 2: "waiting"}
+
+
+def test_what_is_not_taken_stays_with_its_reason_and_temporary_files_are_passed_over(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    (hot / "IMG_0007.png").write_bytes(Path(photo.path).read_bytes())
+    (hot / "broken.tif").write_bytes(b"II*\0")
+    Image.fromarray(data.coffee()).save(hot / "coffee.png")
+    for name in ("._IMG.tif", "x.tmp", "x.psd~", "IMG_0007.xmp"):
+        (hot / name).write_bytes(b"x")
+    code, said = take(root, hot)
+    assert code == 3
+    assert "byte for byte" in said
+    assert "broken.tif: kept apart: a picture can't be read" in said
+    assert "coffee.png: kept apart: no photo here shows the same picture" in said
+    assert "3 kept apart" in said
+    assert not Store(root / "tables").read(Retouch)
+    assert len(list(hot.iterdir())) == 7
+
+
+def test_a_dry_run_writes_nothing(place: tuple[Path, Path, Photo]) -> None:
+    root, hot, _ = place
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
+    assert "Would take 1: 1 to review" in take(root, hot, "--dry-run")[1]
+    assert not Store(root / "tables").read(Retouch)
+    assert not (root / "media" / "retouches").exists()
+
+
+def test_a_file_for_a_photo_nobody_wants_retouched_is_kept_apart(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    said = Consensus(photo_id=photo.photo_id, decision="reject", voters=1, conflict=False)
+    Store(root / "tables").upsert(Consensus, [said], why="test")
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
+    assert "stands at rejected" in take(root, hot)[1]
