@@ -8,7 +8,7 @@ nothing, and a killed one is made good by the next: tasks are noted last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,17 +17,27 @@ from typing import Any
 import pyarrow.compute as pc
 
 from annotation.answers import ServerTask
+from annotation.comparison import review_outcomes
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import naming, one_at_a_time, server_tasks
 from annotation.merge import Judging, Known, Merged, adopt, merge
 from annotation.projects import Project, find_project
+from annotation.standing import standings
 from annotation.studio import Studio
 from annotation.team import forms
 from data_manifests.errors import RemoteError
 from data_manifests.media import Workspace, write_media
-from data_manifests.records import Annotation, Consensus, Photo, Sample, Task
-from data_manifests.store import Store
+from data_manifests.records import (
+    Annotation,
+    Consensus,
+    Photo,
+    Retouch,
+    Sample,
+    Standing,
+    Task,
+)
+from data_manifests.store import Commit, Store
 
 __all__ = ["Pulled", "projects_of", "pull"]
 
@@ -91,6 +101,7 @@ def pull(
         commits = [
             store.upsert(Annotation, merged.annotations, why=why),
             store.upsert(Consensus, merged.settled, why=why),
+            *_moved_on(store, merged, config, why),
             store.upsert(Task, merged.tasks, why=why),
         ]
         changed = sum(c.added + c.changed for c in commits)
@@ -224,6 +235,30 @@ def _merged(reader: _Reader, looks: Sequence[_Look], listing: Sequence[ServerTas
             reader.keep_mask,
         ),
     )
+
+
+def _moved_on(store: Store, merged: Merged, config: AnnotateConfig, why: str) -> Iterator[Commit]:
+    """What reviewers say of retouches, and where each photo then stands."""
+    photos = sorted({t.photo_id for t in merged.tasks})
+    tasks = {t.task_key: t for t in store.rows_with(Task, "photo_id", photos)}
+    tasks |= {t.task_key: t for t in merged.tasks}
+    retouches = review_outcomes(
+        store.rows_with(Retouch, "photo_id", photos),
+        tasks.values(),
+        merged.annotations,
+        wanted=config.answers_wanted,
+        majority=config.majority,
+    )
+    yield store.upsert(Retouch, retouches, why=why)
+    stands = standings(
+        store.rows_with(Photo, "photo_id", photos),
+        store.rows_with(Consensus, "photo_id", photos),
+        retouches,
+        tasks.values(),
+        earlier=store.rows_with(Standing, "photo_id", photos),
+        now=datetime.now(UTC),
+    )
+    yield store.upsert(Standing, stands, why=why)
 
 
 def _tasks(reader: _Reader, looks: Sequence[_Look]) -> list[Task]:

@@ -279,27 +279,33 @@ def broken(count: int, kills: int) -> None:
         answered = 0
         while sum(killed.values()) < kills:
             answered += _answer_some(server, store, answered, root)
-            with subprocess.Popen(
-                [sys.executable, "-c", CHILD, *places], stderr=subprocess.DEVNULL
-            ) as child:
-                time.sleep(draw.uniform(2.0, 12.0))
-                whom = "server" if draw.random() < 0.2 else "client"
-                if whom == "server":
-                    os.kill(int(server.pid or 0), signal.SIGKILL)
-                    child.wait()
-                    server.close()
-                    server = LocalServer(workspace, config)
-                    server.__enter__()
-                    killed[whom] += 1
-                elif child.poll() is None:
-                    child.kill()
-                    killed[whom] += 1
+            whom = _kill_one(server, places, draw)
+            killed.update([whom] if whom else [])
+            if whom == "server":
+                server.close()
+                server = LocalServer(workspace, config)
+                server.__enter__()
         with Studio(server.url, server.token, media_root=root) as studio:
             push(store, studio, media=workspace.media, config=config)
             pull(store, studio, config=config)
             _report(store, studio, workspace, config, count)
         print(f"killed: {dict(killed)}; POSTs {proxy.posts}, replies dropped {proxy.dropped}")
         server.close()
+
+
+def _kill_one(server: LocalServer, places: list[str], draw: random.Random) -> str:
+    """Push and pull in a process of their own, and kill it or the server; which one it was."""
+    command = [sys.executable, "-c", CHILD, *places]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+        time.sleep(draw.uniform(2.0, 12.0))
+        if draw.random() < 0.2:
+            os.kill(int(server.pid or 0), signal.SIGKILL)
+            child.wait()
+            return "server"
+        if child.poll() is not None:
+            return ""  # it was through already
+        child.kill()
+        return "client"
 
 
 def _answer_some(server: LocalServer, store: Store, start: int, root: str) -> int:
