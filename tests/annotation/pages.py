@@ -31,7 +31,8 @@ def seen_without_scrolling(page: Any, *words: str) -> bool:
     spots = [page.locator('button:has-text("Submit")').bounding_box()]
     spots += [page.locator(f'text="{w}"').first.bounding_box() for w in words]
     return all(
-        spot["x"] + spot["width"] <= window["width"]
+        spot is not None
+        and spot["x"] + spot["width"] <= window["width"]
         and spot["y"] + spot["height"] <= window["height"]
         for spot in spots
     )
