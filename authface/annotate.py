@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from authface import console, offline
+from authface import console, offline, offline_sheets
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ app = typer.Typer(
     help="Ask photographers in Label Studio and merge their answers.", no_args_is_help=True
 )
 app.add_typer(offline.app)  # no name: its commands stand beside the others
+app.command()(offline_sheets.sheet)
+app.command()(offline_sheets.answers)
 
 
 @app.command()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from annotation.taken import Settle, Taken
     from authface.offline_xmp import Read
 
-__all__ = ["app"]
+__all__ = ["DryOption", "NameOption", "app", "say_taken", "settle_for"]
 
 app = typer.Typer()
 
@@ -66,12 +66,12 @@ def xmp_read(
         store,
         fresh,
         withdrawn=[answer_id("xmp", name, i) for i in silent if i not in ours],
-        settle=_settle(settings.annotate),
+        settle=settle_for(settings.annotate),
         why="xmp-read",
         write=not dry_run,
     )
     _say_read(read)
-    _say_taken(taken, dry_run=dry_run)
+    say_taken(taken, dry_run=dry_run)
     if any(r.wrong for r in read):
         raise typer.Exit(console.PARTIAL)
 
@@ -168,7 +168,8 @@ def _short(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _settle(config: AnnotateConfig) -> Settle:
+def settle_for(config: AnnotateConfig) -> Settle:
+    """How a photo is settled after answers came in as files."""
     from annotation.imported import settle_all
 
     return partial(settle_all, majority=config.majority)
@@ -186,7 +187,8 @@ def _say_read(read: Iterable[Read]) -> None:
         console.note(f"and {len(notes) - SHOWN} more like these")
 
 
-def _say_taken(taken: Taken, *, dry_run: bool) -> None:
+def say_taken(taken: Taken, *, dry_run: bool) -> None:
+    """Print what became of the answers."""
     would = "would be " if dry_run else ""
     console.done(
         f"{taken.new} answers {would}new, {taken.changed} {would}changed, {taken.same} the same,"

@@ -32,6 +32,7 @@ PART = ".part-"
 QUIET_S = 60  # a file under its first name that nobody wrote to for so long has lost its writer
 _SIDECAR = ".authface.json"
 _PAGES = (".html", ".htm")
+_PDF, _PDF_MADE_HERE = ".pdf", b"(AuthFace"  # its creator, in plain bytes as its keywords are
 _MADE_HERE = b'<meta name="generator" content="AuthFace'  # stands in every page that we write
 _MARK_WITHIN = 4096  # bytes from the start of a page
 _TEXTS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".md", ".log", ".xml", ".xmp", ".toml")
@@ -150,12 +151,13 @@ def _kind(path: Path, wanted: _Wanted) -> str:
 
 def _kind_inside(path: Path, wanted: _Wanted) -> str:
     suffix = path.suffix.lower()
-    if suffix not in (*_PAGES, *_TEXTS):
+    if suffix not in (*_PAGES, *_TEXTS, _PDF):
         return ""
     data = _bytes(path)
     if not wanted.inside(data):
         return ""
-    return "pages" if suffix in _PAGES and _MADE_HERE in data[:_MARK_WITHIN] else "named"
+    ours = _PDF_MADE_HERE in data if suffix == _PDF else _MADE_HERE in data[:_MARK_WITHIN]
+    return "pages" if ours and suffix in (*_PAGES, _PDF) else "named"
 
 
 def _made_from(sidecar: Path, wanted: _Wanted) -> bool:
