@@ -38,12 +38,12 @@ def answer_of(task: Raw) -> Raw:
     return dict(task["annotations"][0])
 
 
-def row_of(task: Raw, kind: str = "triage") -> Task:
+def row_of(task: Raw) -> Task:
     data = task["data"]
     return Task(
         task_key=data["task_key"],
         photo_id=data["photo_id"],
-        kind=kind,
+        kind=data["task_key"].split(":")[1],
         state="sent",
         image_path=str(data["image"]).removeprefix(PREFIX),
         image_width=data["picture_width"],
@@ -60,12 +60,11 @@ def person(user_id: int | None) -> str:
 
 def merged(
     *listed: Raw,
-    kind: str = "triage",
     asked: list[Task] | None = None,
     known: tuple[Annotation, ...] = (),
     settled: tuple[Consensus, ...] = (),
 ) -> Merged:
-    tasks = [row_of(listed[0], kind)] if asked is None else asked
+    tasks = [row_of(listed[0])] if asked is None else asked
     photos = {
         t.photo_id: Photo(
             photo_id=t.photo_id, path="p", state="kept", size_bytes=1, width=3400, height=5120
@@ -106,7 +105,7 @@ def judged(
         change(task, task["annotations"][0])
         row = next(
             a
-            for a in merged(task, kind=kind).annotations
+            for a in merged(task).annotations
             if a.annotation_id == f"s:{task['annotations'][0]['id']}"
         )
         assert (row.state, row.flags) == (state, flags)
@@ -484,12 +483,12 @@ judged(20, "painted", as_it_came, "counted", kind="brush")
 judged(
     20,
     "another_size",
-    lambda t, a: next(items(a, "mask"))["value"].update(rle=[0, 0, 0, 1]),
+    lambda t, a: next(items(a, "texture_mask"))["value"].update(rle=[0, 0, 0, 1]),
     "set_aside",
     ("unreadable_mask",),
     kind="brush",
 )
-judged(20, "no_list", say("mask", rle="x"), "set_aside", ("unreadable_mask",), kind="brush")
+judged(20, "no_list", say("texture_mask", rle="x"), "set_aside", ("unreadable_mask",), kind="brush")
 
 # 21
 judged(21, "one_picture", lambda t, a: next(items(a, "face_box")).update(item_index=0), "counted")
