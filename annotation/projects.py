@@ -8,6 +8,7 @@ from annotation.config import AnnotateConfig
 from annotation.labeling import lint, to_xml
 from annotation.questions import Form
 from annotation.studio import Studio
+from annotation.tasks import MODEL_VERSION
 
 __all__ = ["Project", "ensure_project", "find_project"]
 
@@ -53,6 +54,7 @@ def ensure_project(
             description,
             to_xml(form),
             answers_wanted=_wanted(config, desk),
+            suggests=MODEL_VERSION,
         )
         standing = _project(studio, form, made, desk)
     else:

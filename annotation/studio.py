@@ -12,7 +12,7 @@ import json
 import logging
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from annotation.queries import filtered, moment
 from data_manifests.errors import MissingExtra, RemoteError
 
 __all__ = ["LOOPBACK", "START", "Studio"]
@@ -99,9 +100,12 @@ class Studio:
             return {int(p["id"]): p for p in found}
 
     def make_project(
-        self, title: str, description: str, form_xml: str, *, answers_wanted: int
+        self, title: str, description: str, form_xml: str, *, answers_wanted: int, suggests: str
     ) -> int:
-        """The id of a new project that shows suggestions and wants this many answers per task."""
+        """The id of a new project that wants this many answers per task, the unsure ones first.
+
+        It shows, and goes by, suggestions of one model version: `suggests`.
+        """
         with self._remote("making a project"):
             made = self._sdk.projects.create(
                 title=title,
@@ -111,6 +115,8 @@ class Studio:
                 show_collab_predictions=True,
                 show_skip_button=True,
                 enable_empty_annotation=False,
+                sampling="Uncertainty sampling",
+                model_version=suggests,
                 request_options=ONCE,
             )
             return int(made.dict()["id"])
@@ -154,7 +160,7 @@ class Studio:
         All of them, or those changed since a time of the server. A task that was deleted since is
         not among them.
         """
-        query = {"ordering": ["tasks:id"]} | _filter("updated_at", "greater", _moment(since))
+        query = {"ordering": ["tasks:id"]} | filtered("updated_at", "greater", moment(since))
         for _ in range(TRIES):
             found, total = self._read_tasks(project_id, "all" if answers else "task_only", query)
             if len(found) == total:
@@ -166,7 +172,7 @@ class Studio:
 
     def count_tasks(self, project_id: int, key: str, having: str) -> int:
         """How many tasks have a text in this key of their data; costs the same for any number."""
-        query = _filter(f"data.{key}", "contains", having, kind="String")
+        query = filtered(f"data.{key}", "contains", having, kind="String")
         with self._remote("counting tasks"):
             page = self._sdk.tasks.list(
                 project=project_id,
@@ -372,19 +378,6 @@ class Studio:
         return RemoteError(
             f"{where} refused ({status}) while {doing}: {said}.", "Check the project on the server."
         )
-
-
-def _filter(column: str, operator: str, value: str, *, kind: str = "Datetime") -> dict[str, Any]:
-    """The list's query for tasks whose column compares so; an empty value asks for all."""
-    if not value:
-        return {}
-    item = {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
-    return {"filters": {"conjunction": "and", "items": [item]}}
-
-
-def _moment(when: datetime | None) -> str:
-    # Any other form of a time makes the server fail with 500.
-    return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _host(url: str) -> str:

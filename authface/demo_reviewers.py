@@ -97,10 +97,14 @@ def _people(workspace: Workspace, studio: Studio) -> tuple[str | None, str]:
 
 
 def _tasks(workspace: Workspace) -> list[tuple[Task, str]]:
-    """The triage tasks on the server with their photo's name, in the order of the names."""
+    """The triage tasks on the server with their photo's name, in the order of the names.
+
+    What the two disagree on stays asked: that is for somebody else.
+    """
     store = Store(workspace.tables)
     names = {p.photo_id: Path(p.path).name for p in store.read(Photo)}
-    sent = [t for t in store.read(Task) if t.kind == TRIAGE.kind and t.task_id is not None]
+    asked = [t for t in store.read(Task) if t.kind == TRIAGE.kind and t.round == 1]
+    sent = [t for t in asked if t.task_id is not None]
     return sorted(((t, names[t.photo_id]) for t in sent), key=lambda pair: pair[1])
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from authface import console
+from authface.doctor_studio import Finding, studio_findings
 from authface.settings import WorkspaceOption, find_workspace, open_workspace
 
 if TYPE_CHECKING:
     from authface.sections import Settings
 
-__all__ = ["Finding", "doctor"]
+__all__ = ["doctor"]
 
-LEAST_STUDIO = (1, 23)  # older servers have known holes: stored XSS, SSRF
 LEAST_FREE_GB = 5.0
 
 # package, extra that brings it, whether the main job needs it
@@ -52,16 +50,6 @@ PACKAGES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor's table; `blocks` says that the main job can't run without it."""
-
-    what: str
-    state: str
-    detail: str
-    blocks: bool = False
-
-
 def doctor(workspace: WorkspaceOption = None) -> None:
     """Say what is installed, what is missing and how to get it; exit 1 if the main job can't run.
 
@@ -72,7 +60,7 @@ def doctor(workspace: WorkspaceOption = None) -> None:
         *_python(),
         *_packages(),
         *place,
-        *_studio(settings),
+        *studio_findings(settings),
         *_browser(),
         *_disk(workspace),
     ]
@@ -147,61 +135,6 @@ def _face_finder(settings: Settings) -> Iterator[Finding]:
     if not finder.has_landmarks:
         lost += " It gives no landmarks: faces are boxed but not aligned."
     yield Finding("face finder", "ok", finder.name + lost)
-
-
-def _studio(settings: Settings | None = None) -> Iterator[Finding]:
-    url = os.environ.get("LABEL_STUDIO_URL")
-    if url:
-        yield _studio_at(url)
-        return
-    yield _local_studio(settings)
-
-
-def _local_studio(settings: Settings | None) -> Finding:
-    import subprocess
-
-    from annotation.config import AnnotateConfig
-    from annotation.server import find_program
-    from data_manifests.errors import ConfigError
-
-    try:
-        program = find_program(settings.annotate if settings else AnnotateConfig())
-    except ConfigError as error:
-        todo = f"{error} Or set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY."
-        return Finding("Label Studio", "missing", todo, blocks=True)
-    asked = "import importlib.metadata as m; print(m.version('label-studio'))"
-    python = program.with_name("python")
-    answer = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=False)
-    return _judge_studio(answer.stdout.strip(), str(program))
-
-
-def _studio_at(url: str) -> Finding:
-    import httpx
-
-    try:
-        answer = httpx.get(f"{url.rstrip('/')}/api/version", timeout=10).json()
-        version = str(answer["label-studio-os-package"]["version"])
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        return Finding(
-            "Label Studio",
-            "unreachable",
-            f"{url}: {type(error).__name__}; is it running?",
-            blocks=True,
-        )
-    return _judge_studio(version, url)
-
-
-def _judge_studio(version: str, where: str) -> Finding:
-    numbers = tuple(int(n) for n in version.split(".")[:2] if n.isdigit())
-    if numbers < LEAST_STUDIO:
-        least = ".".join(map(str, LEAST_STUDIO))
-        return Finding(
-            "Label Studio",
-            "too old",
-            f"{version or 'unknown'} at {where}; {least} or newer is needed",
-            blocks=True,
-        )
-    return Finding("Label Studio", "ok", f"{version} at {where}")
 
 
 def _browser() -> Iterator[Finding]:

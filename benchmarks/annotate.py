@@ -139,7 +139,9 @@ def time_push(count: int) -> None:
         ours = timed(lambda: push(store, studio, media=media, config=config))
         assert len(store.read(Task)) == count
         few = max(count // 20, 1)
-        project = studio.make_project("One by one", "", studio_form(studio), answers_wanted=1)
+        project = studio.make_project(
+            "One by one", "", studio_form(studio), answers_wanted=1, suggests="authface"
+        )
         photos, rows = store.read(Photo)[:few], store.read(Task)[:few]
         faces = {f.photo_id: [f] for f in store.read(Face)}
         made = [

@@ -223,3 +223,18 @@ def test_a_watch_goes_on_when_the_server_is_away(desk: Desk, add_photos: AddPhot
     assert [type(next(looks)) for _ in range(2)] == [RemoteError, RemoteError]
     looks.close()
     assert pull(desk.store, desk.studio, config=desk.config).waiting == 1
+
+
+def test_the_most_unsure_photo_is_asked_about_first(desk: Desk, add_photos: AddPhotos) -> None:
+    sure, unsure, middling = add_photos(desk.store, desk.media, 3)
+    scores = {sure.photo_id: 0.99, unsure.photo_id: 0.31, middling.photo_id: 0.7}
+    faces = [replace(f, score=scores[f.photo_id]) for f in desk.store.read(Face)]
+    desk.store.upsert(Face, faces, why="test")
+    desk.push()
+    asked = []
+    for _ in range(3):
+        path = f"/api/projects/{desk.project()}/next"
+        task = desk.studio._ask("GET", path, "asking for a task").json()
+        asked.append(task["data"]["photo_id"])
+        desk.studio.submit(task["id"], [], lead_time=9.0)
+    assert asked == [unsure.photo_id, middling.photo_id, sure.photo_id]

@@ -1,0 +1,22 @@
+"""Questions to Label Studio's list of tasks, in the one form that it takes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["filtered", "moment"]
+
+
+def filtered(column: str, operator: str, value: str, *, kind: str = "Datetime") -> dict[str, Any]:
+    """The list's query for tasks whose column compares so; an empty value asks for all."""
+    if not value:
+        return {}
+    item = {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+    return {"filters": {"conjunction": "and", "items": [item]}}
+
+
+def moment(when: datetime | None) -> str:
+    """A time as a query has it, empty for none."""
+    # Any other form of a time makes the server fail with 500.
+    return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
