@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 
+from annotation.server_upgrade import copies
 from annotation.studio import Studio
 from data_manifests.errors import RemoteError
 from data_manifests.media import Workspace
@@ -44,8 +45,11 @@ def forget_tasks(studio: Studio, owed: Sequence[Sent]) -> tuple[Sent, ...]:
 def compact(workspace: Workspace) -> bool:
     """Rewrite the database of the workspace's own server: deleted rows linger in its free pages.
 
-    True if it was done; false if there is none, or if it is too busy now.
+    Copies that upgrades kept are deleted: they hold what was forgotten. True if it was done; false
+    if there is none, or if it is too busy now.
     """
+    for old in copies(workspace):
+        old.unlink()
     file = workspace.label_studio / "data" / "label_studio.sqlite3"
     if not file.is_file():
         return False

@@ -27,6 +27,7 @@ import httpx
 from annotation.config import AnnotateConfig
 from annotation.private import write_private
 from annotation.server_settings import HOST, environment
+from annotation.server_upgrade import keep_before_upgrade, version_of
 from data_manifests.errors import ConfigError, RemoteError
 from data_manifests.media import Workspace, write_atomic
 
@@ -138,6 +139,7 @@ class LocalServer:
     def _start(self, program: Path) -> None:
         login = login_of(self.workspace, create=True)
         _link_media(self.workspace)
+        keep_before_upgrade(self.workspace, version_of(program), self._say)
         command = [
             program,
             "start",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -30,6 +31,14 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port on this machine, else the one in authface.toml.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AUTHFACE_DATABASE_URL",
+            help="postgresql://user:password@host/name for a team, else SQLite in the workspace."
+            " Better in that variable: a command line can be read by all.",
+        ),
+    ] = None,
     stop: Annotated[
         bool, typer.Option("--stop", help="Stop the server that runs for this workspace.")
     ] = False,
@@ -39,6 +48,7 @@ def serve(
     Example: authface annotate serve --port 8081
     """
     from annotation import server
+    from annotation.server_settings import DATABASE
 
     space, settings = open_workspace(workspace)
     if stop:
@@ -54,6 +64,8 @@ def serve(
         console.say(f"Label Studio is already running at {found.url} (process {found.pid}).")
         return
     config = settings.annotate.model_copy(update={"port": port} if port else {})
+    if database:
+        os.environ[DATABASE] = database
     signal.signal(signal.SIGTERM, _end)
     try:
         with server.LocalServer(space, config, say=console.say) as local:
