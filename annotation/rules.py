@@ -16,7 +16,7 @@ from annotation.answers import Item, Reading
 from annotation.questions import Question
 from data_manifests.records import Annotation
 
-__all__ = ["RULES", "SUPERSEDED", "broken", "last_per_person"]
+__all__ = ["RULES", "SUPERSEDED", "broken", "last_per_person", "revived"]
 
 SUPERSEDED = "superseded"
 EPSILON = 0.01  # percent; the editor rounds at the edges
@@ -48,7 +48,7 @@ def last_per_person(annotations: Sequence[Annotation]) -> list[Annotation]:
     twice.
     """
     best: dict[tuple[str, str], Annotation] = {}
-    rows = [_revived(a) for a in annotations]
+    rows = [revived(a) for a in annotations]
     for one in sorted(rows, key=_age):
         usable = one.state in ("counted", "skipped")
         standing = best.get(_vote(one))
@@ -65,8 +65,8 @@ def _vote(one: Annotation) -> tuple[str, str]:
     return photo_kind_round, one.annotator
 
 
-def _revived(one: Annotation) -> Annotation:
-    """A row that only a later answer had set aside stands again until it is judged anew."""
+def revived(one: Annotation) -> Annotation:
+    """A row that only a later answer had set aside, as it was before: to be judged anew."""
     if one.state != "set_aside" or SUPERSEDED not in one.flags:
         return one
     state = "skipped" if one.cancelled else "counted"

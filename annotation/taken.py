@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from annotation.answers import pseudonym
 from annotation.ledger import one_at_a_time, secret_of
-from annotation.rules import SUPERSEDED, last_per_person
+from annotation.rules import last_per_person, revived
 from data_manifests.records import Annotation, Consensus
 from data_manifests.store import Store
 
@@ -74,7 +74,7 @@ def _after(
 ) -> list[Annotation]:
     """The rows from files as they should stand: of each person's the newest counts."""
     held = {a.annotation_id: a for a in known}
-    from_files = {a.annotation_id: _standing(a) for a in known if a.source in SOURCES}
+    from_files = {a.annotation_id: revived(a) for a in known if a.source in SOURCES}
     for one in fresh:
         before = from_files.get(one.annotation_id)
         if one.state == "set_aside" and before is not None and before.state == "counted":
@@ -84,13 +84,6 @@ def _after(
         from_files[key] = replace(from_files[key], state="deleted")
     rows = last_per_person(list(from_files.values()))
     return [r for r in rows if held.get(r.annotation_id) != r]
-
-
-def _standing(one: Annotation) -> Annotation:
-    """An answer as it was before a newer one of the same person took its place."""
-    if one.flags != (SUPERSEDED,):
-        return one
-    return replace(one, state="counted", flags=())
 
 
 def _merged(before: Annotation | None, now: Annotation) -> Annotation:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,7 +22,8 @@ from annotation.csv_answers import (
     to_answer,
     write_rows,
 )
-from annotation.merge import Known, merge
+from annotation.merge import Judging, Known, merge
+from annotation.questions import FORMS
 from annotation.sheets import html_page, pdf_sheet
 from annotation.taken import person, take
 from data_manifests.records import Annotation, Consensus, Photo
@@ -169,8 +169,8 @@ def test_an_answer_from_a_file_survives_a_pull(tmp_path: Path) -> None:
     store = Store(tmp_path / "tables")
     take(store, [counted(store, "xmp", "accept", NOW)], settle=settle, why="test")
     known = Known([], {}, store.read(Annotation), store.read(Consensus))
-    merged: Any = merge(known, [], server="s", name_person=lambda _: "x", majority=0.5)
-    assert merged.annotations == ()
+    merged = merge(known, [], Judging("s", lambda _: "x", FORMS))
+    assert merged.annotations == tuple(known.annotations)
     assert [(c.decision, c.voters) for c in merged.settled] == [("accept", 1)]
 
 
