@@ -29,7 +29,7 @@ check:
 
 test: check
 	@tools/setup.sh studio browser s3
-	$(PY) -m pytest -m "not slow" -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	$(PY) -m pytest -m "not slow" -n 2 --cov --cov-report=term:skip-covered
 
 slow: setup
 	@tools/setup.sh browser s3

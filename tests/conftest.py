@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
@@ -23,19 +24,34 @@ FLAGS = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test asks first for the server waits for its start: a minute, more if busy.
-
-    With several processes (`-n 2 --dist loadgroup`) all that ask for it run in one of them, and
-    a file's tests stay together, or each process would make its own server and its own models.
-    """
+    """Whichever test asks first for the server waits for its start: a minute, more if busy."""
     for item in items:
-        studio = item.get_closest_marker("studio") is not None
-        if studio and not item.get_closest_marker("timeout"):
+        if item.get_closest_marker("studio") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))
-        asks = studio or "label_studio" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("studio" if asks else item.path.name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes (`-n 2`) a file stays together, and all files that ask for the server.
+
+    Each process would else start its own server and make its own models. Not `--dist loadgroup`:
+    it renames tests in a way that pytest 9.2 no longer reads (xdist 3.8).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "studio" if _asks_for_the_server(config.rootpath / file) else file
+
+    return ByFile(config, log)
+
+
+@functools.cache
+def _asks_for_the_server(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8")
+    return any(sign in text for sign in ("mark.studio", "label_studio: ", "desk: Desk"))
 
 
 def lacking(what: str, todo: str) -> NoReturn:
