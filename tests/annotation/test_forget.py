@@ -17,6 +17,8 @@ from data_manifests.errors import RemoteError
 from data_manifests.media import Workspace
 from data_manifests.records import Annotation, Photo, Task
 
+pytestmark = pytest.mark.studio
+
 
 def sent(desk: Any) -> tuple[tuple[str, int, int], ...]:
     rows = desk.store.read(Task)
