@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from annotation.retouch_pixels import Pixels
 from data_manifests.records import Annotation, Box, Retouch, Task
 
-__all__ = ["Reviewed", "compare", "review_outcome", "review_outcomes", "review_task"]
+__all__ = ["Reviewed", "compare", "review_outcome", "review_outcomes", "review_task", "superseded"]
 
 _WIDTH, _STRIP, _GAP = 2048, 36, 4  # px
 _GAIN = 4  # differences are shown this much stronger, around grey
@@ -84,14 +84,30 @@ def review_task(
     )
 
 
+def superseded(
+    retouch: Retouch, newer: Retouch, tasks: Iterable[Task]
+) -> tuple[Retouch, list[Task]]:
+    """A waiting retouch that a newer file took the place of, and its open questions withdrawn.
+
+    A question that the server has already stays there, and its title tells people to skip it.
+    """
+    why = f"round {newer.round} came back before it was reviewed"
+    asked = [t for t in tasks if t.retouch_id == retouch.retouch_id]
+    unsent = [replace(t, state="deleted", note=why) for t in asked if t.state == "waiting"]
+    sent = [replace(t, note=f"skip this: {why}") for t in asked if t.state == "sent"]
+    return replace(retouch, state="superseded", reasons=(why,)), unsent + sent
+
+
 def review_outcome(
     retouch: Retouch, answers: Iterable[Annotation], *, wanted: int = 1, majority: float = 0.5
 ) -> Reviewed:
     """The retouch as its reviewers leave it: approved, fix or rejected by more than `majority`.
 
     It waits on until `wanted` have answered and agree, and waits again if answers are withdrawn.
-    What its checks sent back stays so.
+    What its checks sent back, or a newer file superseded, stays so.
     """
+    if retouch.state == "superseded":
+        return Reviewed(retouch)
     if any(not v.keep for v in retouch.verdicts):
         return Reviewed(retouch, retouch.round + 1)
     voters = [

@@ -6,12 +6,8 @@ stays where it is, with its reason; taking it again changes nothing.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,14 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.comparison import compare, review_task
+from annotation.comparison import compare, review_task, superseded
+from annotation.ledger import one_at_a_time
 from annotation.retouch_checks import Checked, Find, Pair, check
 from annotation.retouch_config import RetouchConfig
-from annotation.retouch_match import FileSays, Match, NoMatch, Seen, match, read_ids
+from annotation.retouch_files import (
+    HotFolder,
+    copied,
+    media_path,
+    packet_of,
+)
+from annotation.retouch_match import FileSays, Match, NoMatch, Seen, match, named_round, read_ids
 from annotation.retouch_pixels import Pixels
 from annotation.standing import move, standings
 from data_manifests.errors import AuthFaceError, InputError, UnreadablePhoto
-from data_manifests.media import write_media, write_pieces
+from data_manifests.media import write_media
 from data_manifests.records import (
     LANDMARK_NAMES,
     Capture,
@@ -42,16 +45,10 @@ from data_manifests.records import (
 )
 from data_manifests.store import Store
 
-__all__ = ["Apart", "Picture", "Taken", "Tools", "returned_files", "take_back"]
+__all__ = ["Apart", "Picture", "Taken", "Tools", "take_back"]
 
-Stamp = tuple[int, int]  # size in bytes, time of change in ns
 
-_NOT_YET = re.compile(
-    r"^\._|^\.|~$|^~|\.(tmp|temp|part|partial|crdownload|xmp|lock|ini|db)$|^Photoshop Temp",
-    re.IGNORECASE,
-)
-_BLOCK = 1 << 20
-_PACKET = (b"<x:xmpmeta", b"</x:xmpmeta>")
+_FOR_NOW = "for now, "  # such a reason is not remembered: the next look tries again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,56 +107,57 @@ class _Desk:
     now: datetime
     fresh: list[Retouch] = field(default_factory=list)
     asked: list[Task] = field(default_factory=list)
-
-
-def returned_files(folder: Path) -> Iterator[Path]:
-    """Files of the folder that may be returned work, oldest first; temporary ones are passed over.
-
-    Raises InputError if it is no folder.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder.", "Name the folder the retoucher saves into.")
-    found = [
-        Path(here) / name
-        for here, folders, names in os.walk(folder)
-        for name in names
-        if not _NOT_YET.search(name) and not any(p.startswith(".") for p in Path(here).parts[1:])
-    ]
-    plain = [p for p in found if p.is_file() and not p.is_symlink()]
-    return iter(sorted(plain, key=lambda p: (p.stat().st_mtime_ns, str(p))))
+    retired: list[Retouch] = field(default_factory=list)
 
 
 def take_back(
     store: Store,
     media: Path,
-    folder: Path,
+    hot: HotFolder,
     tools: Tools,
     *,
     config: RetouchConfig,
     dry_run: bool = False,
 ) -> Taken:
-    """Take every file of the folder that has settled; what fails a check is taken as `fix`."""
-    before = {p: _stamp(p) for p in returned_files(folder)}
-    if before and config.settle_s:
+    """Take every file of the folder that has settled; what fails a check is taken as `fix`.
+
+    One take-back, push or pull of the workspace runs at a time.
+    """
+    before = hot.look()
+    if config.settle_s and any(not hot.knows(p, stamp) for p, stamp in before.items()):
         time.sleep(config.settle_s)
-    desk = _desk(store, media, tools, config, datetime.now(UTC))
+    hashed = {p: hot.hash_of(p, stamp) for p, stamp in before.items()}
+    with one_at_a_time(store):
+        desk = _desk(store, media, tools, config, datetime.now(UTC))
+        hot.forget_unless(tuple(store.version(noun) for noun in (Photo, Face, Consensus)))
+        apart, already = _take_all(desk, hot, hashed, dry_run)
+        if not dry_run:
+            _commit(store, desk)
+    unsettled = tuple(p for p, sha256 in hashed.items() if sha256 is None)
+    return Taken(tuple(desk.fresh), tuple(apart), already, unsettled)
+
+
+def _take_all(
+    desk: _Desk, hot: HotFolder, hashed: Mapping[Path, str | None], dry_run: bool
+) -> tuple[list[Apart], int]:
+    """(files kept apart, how many were taken before)."""
     known = {r.retouch_id for r in desk.retouches}
     apart: list[Apart] = []
-    unsettled: list[Path] = []
     already = 0
-    for path, stamp in before.items():
-        sha256 = _settled_hash(path, stamp)
+    for path, sha256 in hashed.items():
         if sha256 is None:
-            unsettled.append(path)
-        elif sha256 in known:
+            continue
+        if sha256 in known:
             already += 1
+            continue
+        reason = hot.apart.get(sha256) or _take(desk, path, sha256, dry_run)
+        if reason:
+            if not reason.startswith(_FOR_NOW):
+                hot.apart[sha256] = reason
+            apart.append(Apart(path, reason))
         else:
-            reason = _take(desk, path, sha256, dry_run)
-            known |= set() if reason else {sha256}
-            apart += [Apart(path, reason)] if reason else []
-    if not dry_run:
-        _commit(store, desk)
-    return Taken(tuple(desk.fresh), tuple(apart), already, tuple(unsettled))
+            known.add(sha256)
+    return apart, already
 
 
 def _desk(store: Store, media: Path, tools: Tools, config: RetouchConfig, now: datetime) -> _Desk:
@@ -188,11 +186,10 @@ def _take(desk: _Desk, path: Path, sha256: str, dry_run: bool) -> str:
         if isinstance(found, NoMatch):
             return found.reason
         photo, face = found.photo, desk.faces.get(found.photo.photo_id)
-        stands = desk.standing.get(photo.photo_id)
-        if stands is None or face is None:
-            return "its photo was set aside, or has no face that was found"
-        move(stands, "review", by="retoucher", why="a file came back", now=desk.now)
-        source = desk.tools.read(Path(photo.path))
+        why = _not_now(desk, path, photo.photo_id)
+        if why or face is None:
+            return why or "no face was found in its photo"
+        source = _original(desk, photo)
     except UnreadablePhoto as error:
         return f"a picture can't be read: {error}"
     except AuthFaceError as error:
@@ -200,12 +197,58 @@ def _take(desk: _Desk, path: Path, sha256: str, dry_run: bool) -> str:
     checked = check(_pair(desk, source, picture, face), desk.config)
     row = _row(desk, path, sha256, found, checked, picture)
     if not dry_run:
-        if not _copied(path, desk.media, sha256):
-            return "it changed while it was read; it is taken at the next look"
+        if not copied(path, desk.media, sha256):
+            return f"{_FOR_NOW}it changed while it was read; it is taken at the next look"
         row = _with_pictures(desk, row, (source, picture), face, checked)
+    _supersede(desk, row)
     desk.fresh.append(row)
     desk.retouches.append(row)
     return ""
+
+
+def _original(desk: _Desk, photo: Photo) -> Picture:
+    try:
+        return desk.tools.read(Path(photo.path))
+    except UnreadablePhoto as error:
+        wrong = f"{_FOR_NOW}its original can't be read: {error}"
+        raise InputError(wrong, "Is its drive there?") from error
+
+
+def _not_now(desk: _Desk, path: Path, photo_id: str) -> str:
+    """Why nothing is taken for the photo now; raises InputError where the retoucher has no say."""
+    stands = desk.standing.get(photo_id)
+    if stands is None:
+        return "its photo was set aside"
+    move(stands, "review", by="retoucher", why="a file came back", now=desk.now)
+    return _late(desk, path, photo_id)
+
+
+def _late(desk: _Desk, path: Path, photo_id: str) -> str:
+    """Why a version is too old to be taken: a newer one came back before."""
+    version = named_round(path.name)
+    came = [
+        named_round(r.verdicts[0].reason)
+        for r in desk.retouches
+        if r.photo_id == photo_id and r.verdicts
+    ]
+    newest = max((v for v in came if v is not None), default=None)
+    if version is None or newest is None or version >= newest:
+        return ""
+    return f"it is version {version}, and version {newest} came back before"
+
+
+def _supersede(desk: _Desk, row: Retouch) -> None:
+    """Earlier files of the photo that wait for their review are withdrawn: this one counts."""
+    tasks = {t.task_key: t for t in (*desk.tasks, *desk.asked)}
+    older = [r for r in desk.retouches if r.photo_id == row.photo_id and r.state == "waiting"]
+    for one in older:
+        retired, withdrawn = superseded(one, row, tasks.values())
+        desk.retouches[desk.retouches.index(one)] = retired
+        desk.fresh = [retired if r.retouch_id == one.retouch_id else r for r in desk.fresh]
+        desk.retired.append(retired)
+        keys = {t.task_key for t in withdrawn}
+        desk.tasks = [t for t in desk.tasks if t.task_key not in keys] + withdrawn
+        desk.asked = [t for t in desk.asked if t.task_key not in keys] + withdrawn
 
 
 def _matched(desk: _Desk, path: Path, sha256: str, picture: Picture) -> Match | NoMatch:
@@ -255,7 +298,7 @@ def _row(
     return Retouch(
         retouch_id=sha256,
         photo_id=photo_id,
-        path=_media_path(sha256, path),
+        path=media_path(sha256, path),
         match_method=found.method,
         match_score=found.score,
         round=max(earlier, default=0) + 1,
@@ -312,7 +355,8 @@ def _on_source(source: Picture, picture: Picture, matrix_23: NDArray[np.float64]
 
 
 def _commit(store: Store, desk: _Desk) -> None:
-    store.upsert(Retouch, desk.fresh, why="retouched files taken back")
+    rows = {r.retouch_id: r for r in (*desk.retired, *desk.fresh)}
+    store.upsert(Retouch, list(rows.values()), why="retouched files taken back")
     store.upsert(Task, desk.asked, why="retouched files to review")
     stands = standings(
         desk.photos.values(),
@@ -323,69 +367,3 @@ def _commit(store: Store, desk: _Desk) -> None:
         now=desk.now,
     )
     store.upsert(Standing, stands, why="retouched files taken back")
-
-
-def packet_of(path: Path) -> bytes:
-    """The first XMP packet in a file's bytes, empty if it has none or can't be read."""
-    import mmap
-
-    with (
-        contextlib.suppress(OSError, ValueError),
-        path.open("rb") as handle,
-        mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        start = data.find(_PACKET[0])
-        end = data.find(_PACKET[1], start) if start >= 0 else -1
-        return bytes(data[start : end + len(_PACKET[1])]) if end >= 0 else b""
-    return b""
-
-
-def _settled_hash(path: Path, stamp: Stamp | None) -> str | None:
-    """The SHA-256 of a file read to its last byte, none if it changed or is changing."""
-    if stamp is None or not stamp[0] or _stamp(path) != stamp:
-        return None
-    with contextlib.suppress(OSError):
-        digest = hashlib.sha256()
-        size = 0
-        for block in _blocks(path):
-            digest.update(block)
-            size += len(block)
-        return digest.hexdigest() if size == stamp[0] and _stamp(path) == stamp else None
-    return None
-
-
-def _copied(path: Path, media: Path, sha256: str) -> bool:
-    """Copy into media/ by hash; false, and nothing left, if the bytes are others by now."""
-    target = media / _media_path(sha256, path)
-    if not target.exists():
-        digest = hashlib.sha256()
-
-        def pieces() -> Iterable[bytes]:
-            for block in _blocks(path):
-                digest.update(block)
-                yield block
-
-        write_pieces(target, pieces())
-        if digest.hexdigest() != sha256:
-            target.unlink()
-            return False
-    return True
-
-
-def _media_path(sha256: str, path: Path) -> str:
-    suffix = re.sub(r"\W", "", path.suffix.lower()) or "bin"
-    return f"retouches/{sha256[:2]}/{sha256}.{suffix}"
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as handle:
-        while block := handle.read(_BLOCK):
-            yield block
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_size, facts.st_mtime_ns

@@ -36,15 +36,16 @@ def take_back(
     Example: authface annotate take-back /shares/retouched
     """
     from annotation.retouch import take_back as take
-    from annotation.retouch_config import RetouchConfig
+    from annotation.retouch_files import HotFolder
     from data_manifests.store import Store
 
     space, settings = open_workspace(workspace)
-    config, store = RetouchConfig(), Store(space.tables)
+    config, store = settings.retouch, Store(space.tables)
     told: set[str] = set()
+    hot = HotFolder(folder)
     with _tools(settings) as tools:
         while True:
-            taken = take(store, space.media, folder, tools, config=config, dry_run=dry_run)
+            taken = take(store, space.media, hot, tools, config=config, dry_run=dry_run)
             _say(taken, told, quiet=watch, dry_run=dry_run)
             if not watch:
                 break
@@ -111,6 +112,8 @@ def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
         head = f"{name} -> photo {row.photo_id[:12]} by {row.match_method}, round {row.round}"
         if row.state == "waiting":
             console.done(f"{head}: passes, waits for a review")
+        elif row.state == "superseded":
+            console.note(f"{head}: passes, but {row.reasons[0]}")
         else:
             console.note(f"{head}: goes back: {'; '.join(row.reasons)}")
     for one in taken.apart:
@@ -121,10 +124,11 @@ def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
     for path in taken.unsettled:
         console.note(f"{path.name}: still being written; it is taken at the next look")
     good = sum(r.state == "waiting" for r in taken.retouches)
+    back = sum(r.state == "fix" for r in taken.retouches)
     if not quiet or taken.retouches:
         console.say(
             f"{'Would take' if dry_run else 'Took'} {len(taken.retouches)}: {good} to review, "
-            f"{len(taken.retouches) - good} go back; {taken.already} were taken before, "
+            f"{back} go back; {taken.already} were taken before, "
             f"{len(taken.apart)} kept apart."
         )
 

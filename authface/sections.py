@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from annotation.config import AnnotateConfig
+from annotation.retouch_config import RetouchConfig
 from curation.config import IngestConfig
 from data_manifests.assemble import BuildConfig
 from data_manifests.config import Section
@@ -17,6 +18,7 @@ class Settings(Section):
 
     ingest: IngestConfig = IngestConfig()
     annotate: AnnotateConfig = AnnotateConfig()
+    retouch: RetouchConfig = RetouchConfig()
     manifest: BuildConfig = BuildConfig()
     prior: PriorConfig = PriorConfig()
     restorer: RestorerConfig = RestorerConfig()

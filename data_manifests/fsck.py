@@ -17,7 +17,7 @@ from pathlib import Path
 from data_manifests.errors import ManifestError
 from data_manifests.log import last_version, log_file, log_folder, read_commit
 from data_manifests.media import Workspace, write_atomic
-from data_manifests.records import Annotation, Face, Photo, Sample, Task
+from data_manifests.records import Annotation, Face, Photo, Retouch, Sample, Task
 from data_manifests.schema import key_of
 from data_manifests.seals import FILES, LOG, file_sha256, head_file, read_head, told_by_head
 from data_manifests.store import TABLES, Store
@@ -34,6 +34,7 @@ MEDIA_COLUMNS: dict[type, tuple[str, ...]] = {
     Sample: ("crop_path",),
     Task: ("image_path",),
     Annotation: ("regions",),
+    Retouch: ("path",),
 }
 _WITHIN = {"crops": "path", "regions": "mask_path"}  # lists: where each of their rows says it
 

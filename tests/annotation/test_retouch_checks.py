@@ -21,7 +21,7 @@ from annotation.retouch_match import (
     normal_stem,
     read_ids,
 )
-from data_manifests.records import Box, Photo
+from data_manifests.records import Box, Photo, Point, Verdict
 
 FACE = Box(left=170, top=60, right=280, bottom=190)
 Pixels = np.ndarray
@@ -94,6 +94,45 @@ def test_a_change_where_nobody_asked_is_told_from_one_that_was_asked_for() -> No
         for box in (there, elsewhere)
     }
     assert kept == {there: True, elsewhere: False}
+
+
+def gates(work: Pixels, **more: object) -> dict[str, Verdict]:
+    pair = Pair(SOURCE, np.ascontiguousarray(work), FACE, **more)  # type: ignore[arg-type]
+    return {v.gate: v for v in check(pair, RetouchConfig()).verdicts}
+
+
+def jittering(by: float) -> Callable[[Pixels], tuple[Point, ...]]:
+    """A finder that sees the left eye elsewhere in any picture but the source."""
+    seen: list[Pixels] = []
+
+    def find(pixels: Pixels) -> tuple[Point, ...]:
+        seen.append(pixels)
+        return (Point(x=60 + by * (len(seen) > 1), y=60), Point(x=110, y=60))
+
+    return find
+
+
+def test_moved_landmarks_only_warn_where_the_pixels_did_not_move() -> None:
+    brightened = SOURCE.copy()
+    brightened[105:120, 190:210] = np.clip(brightened[105:120, 190:210] * 1.05, 0, 255)
+    told = gates(brightened, find=jittering(3))
+    assert told["landmarks"].keep
+    assert "moved by 6.0%" in told["landmarks"].reason
+    y, x = np.mgrid[:512, :512].astype(np.float32)
+    soft = np.exp(-((x - 205) ** 2 + (y - 112) ** 2) / 200)
+    pushed = cv2.remap(SOURCE, x - 3 * soft, y, cv2.INTER_CUBIC)
+    assert not gates(pushed, find=jittering(3))["landmarks"].keep
+
+
+@pytest.mark.parametrize("by", [0.25, 0.5, 3.0])
+def test_a_shift_between_pixels_is_measured_as_it_is(by: float) -> None:
+    assert gates(moved(by)(SOURCE))["shift"].value == pytest.approx(by, abs=0.05)
+
+
+def test_what_a_crop_leaves_out_is_no_drift_of_the_background_and_no_change() -> None:
+    found = gates(SOURCE[:, 100:], regions=(Box(left=0, top=0, right=9, bottom=9),))
+    assert found["colour_background"].value == 0
+    assert found["unasked"].value == 0
 
 
 def photo(photo_id: str, path: str) -> Photo:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from annotation.comparison import review_outcome, review_outcomes, review_task
+from annotation.comparison import review_outcome, review_outcomes, review_task, superseded
 from annotation.standing import MOVES, WAITS_FOR, move, standings
 from data_manifests.errors import InputError
 from data_manifests.records import Annotation, Consensus, Retouch, Standing, Task, Verdict
@@ -136,3 +137,20 @@ def test_a_review_is_asked_once_and_finds_its_retouch_again() -> None:
     assert review_task(back("fix"), ("comparisons/x.jpg", 10, 10), []) is None
     (after,) = review_outcomes([back()], [task], [answer("approve")])
     assert after.state == "approved"
+
+
+def test_a_newer_file_withdraws_the_open_review_of_an_older_one() -> None:
+    task = review_task(back(), ("comparisons/x.jpg", 10, 10), [])
+    assert task is not None
+    sent = replace(task, task_key="p:review:9", state="sent")
+    answered = replace(task, task_key="p:review:8", state="labelled")
+    old, tasks = superseded(back(), back("waiting", 2), [task, sent, answered])
+    assert (old.state, old.reasons) == ("superseded", ("round 2 came back before it was reviewed",))
+    assert [(t.task_key, t.state) for t in tasks] == [
+        ("p:review:1", "deleted"),
+        ("p:review:9", "sent"),
+    ]
+    assert "skip this" in tasks[1].note
+    assert review_outcome(old, [answer("approve")]).retouch == old
+    (stands,) = standings([], [said("retouch")], [old, back("waiting", 2)], [], now=NOW)
+    assert (stands.state, stands.round) == ("review", 2)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,9 +15,14 @@ from PIL import Image
 from skimage import data
 from typer.testing import CliRunner
 
+from annotation.ledger import one_at_a_time
+from annotation.retouch import Picture, Tools, take_back
+from annotation.retouch_config import RetouchConfig
+from annotation.retouch_files import HotFolder
 from authface.cli import app
 from authface.settings import init_workspace
 from curation.crops import align_matrix
+from data_manifests.errors import UnreadablePhoto
 from data_manifests.media import write_media
 from data_manifests.records import (
     Box,
@@ -167,3 +175,118 @@ def test_a_file_for_a_photo_nobody_wants_retouched_is_kept_apart(
     Store(root / "tables").upsert(Consensus, [said], why="test")
     Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
     assert "stands at rejected" in take(root, hot)[1]
+
+
+def test_a_newer_file_takes_the_place_of_one_that_waits_for_its_review(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    store, name = Store(root / "tables"), f"AF-{photo.photo_id[:12]}__v"
+    Image.fromarray(healed()).save(hot / f"{name}1.tif")
+    take(root, hot)
+    Image.fromarray(np.ascontiguousarray(healed()[:, 10:])).save(hot / f"{name}2.tif")
+    assert "round 2: passes, waits for a review" in take(root, hot)[1]
+    states = {r.round: r.state for r in store.read(Retouch)}
+    assert states == {1: "superseded", 2: "waiting"}
+    asked = {t.round: t.state for t in store.read(Task)}
+    assert asked == {1: "deleted", 2: "waiting"}
+    (stands,) = store.read(Standing)
+    assert (stands.state, stands.round) == ("review", 2)
+
+
+def test_versions_are_taken_in_their_order_and_an_old_one_that_comes_late_is_kept_apart(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    name = f"AF-{photo.photo_id[:12]}__v"
+    for age, version in enumerate((10, 9, 2)):
+        pixels = healed()
+        pixels[0, version] = 0
+        Image.fromarray(pixels).save(hot / f"{name}{version}.tif")
+        os.utime(hot / f"{name}{version}.tif", (1000 + age, 1000 + age))
+    take(root, hot)
+    rows = sorted(Store(root / "tables").read(Retouch), key=lambda r: r.round)
+    assert [r.verdicts[0].reason.split("__v")[1] for r in rows] == ["2.tif", "9.tif", "10.tif"]
+    assert [r.state for r in rows] == ["superseded", "superseded", "waiting"]
+    Image.fromarray(healed()).save(hot / f"{name}3.tif")
+    code, said = take(root, hot)
+    assert code == 3
+    assert "it is version 3, and version 10 came back before" in said
+
+
+def test_what_was_kept_apart_is_not_decoded_again_until_it_or_the_tables_change(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    (hot / "broken.tif").write_bytes(b"II*\0")
+    decoded: list[Path] = []
+
+    def read(path: Path) -> Picture:
+        decoded.append(path)
+        raise UnreadablePhoto(f"{path.name} is damaged.", "Save it again.")
+
+    store, folder = Store(root / "tables"), HotFolder(hot)
+    config = RetouchConfig(settle_s=0)
+    tools = Tools(read, lambda *_: (b"", "", 8), lambda _: "")
+    looks = [take_back(store, root / "media", folder, tools, config=config) for _ in range(3)]
+    assert [len(look.apart) for look in looks] == [1, 1, 1]
+    assert len(decoded) == 1
+    (hot / "broken.tif").write_bytes(b"II*\0\0")
+    take_back(store, root / "media", folder, tools, config=config)
+    assert len(decoded) == 2
+    said = Consensus(photo_id=photo.photo_id, decision="accept", voters=1, conflict=False)
+    store.upsert(Consensus, [said], why="test")
+    take_back(store, root / "media", folder, tools, config=config)
+    assert len(decoded) == 3
+
+
+def test_a_take_back_waits_for_another_to_end(place: tuple[Path, Path, Photo]) -> None:
+    root, hot, _ = place
+    store = Store(root / "tables")
+    tools = Tools(lambda _: pytest.fail("nothing to read"), lambda *_: (b"", "", 8), lambda _: "")
+    other = threading.Thread(
+        target=take_back,
+        args=(store, root / "media", HotFolder(hot), tools),
+        kwargs={"config": RetouchConfig(settle_s=0)},
+        daemon=True,
+    )
+    with one_at_a_time(store):
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join(30)
+    assert not other.is_alive()
+
+
+def save_deep_tiff(file: Path) -> None:
+    cv2.imwrite(str(file), cv2.cvtColor(healed().astype(np.uint16) * 257, cv2.COLOR_RGB2BGR))
+
+
+def save_psd(file: Path) -> None:
+    psd_tools = pytest.importorskip("psd_tools", reason="the psd extra is not installed")
+    psd_tools.PSDImage.frompil(Image.fromarray(healed())).save(file)
+
+
+@pytest.mark.parametrize(
+    ("ending", "save", "bits"), [("tif", save_deep_tiff, 16), ("psd", save_psd, 8)]
+)
+def test_what_photoshop_saves_is_taken_as_deep_as_it_is(
+    place: tuple[Path, Path, Photo], ending: str, save: Callable[[Path], None], bits: int
+) -> None:
+    root, hot, _ = place
+    save(hot / f"IMG_0007-Edit.{ending}")
+    code, told = take(root, hot)
+    assert code == 0, told
+    (row,) = Store(root / "tables").read(Retouch)
+    assert (row.state, row.bit_depth, row.width) == ("waiting", bits, 512)
+    assert row.path.endswith(f".{ending}")
+    assert row.crop is not None
+    assert row.crop.bit_depth == bits
+
+
+def test_limits_of_the_checks_stand_in_the_settings_file(place: tuple[Path, Path, Photo]) -> None:
+    root, hot, _ = place
+    with (root / "authface.toml").open("a") as file:
+        file.write("\n[retouch]\nleast_overlap = 0.95\n")
+    Image.fromarray(np.ascontiguousarray(healed()[:, 50:])).save(hot / "IMG_0007-Edit.tif")
+    assert "it shows only 90% of the photo" in take(root, hot)[1]
