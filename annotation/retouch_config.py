@@ -57,7 +57,7 @@ class RetouchConfig(Section):
     most_texture: float = Field(
         default=1.3, ge=1, description="texture after over before; more is over-sharpened"
     )
-    # Honest 1.1 (a slight lift of the mid tones), casts of 6 % in one channel 3.3 and more.
+    # Honest 1.1 (a slight lift of the mid tones), casts of 6 to 8 % in two channels 3.3 and more.
     most_colour_drift: float = Field(
         default=2.5, ge=0, description="between the median colours, CIEDE2000"
     )

@@ -290,3 +290,16 @@ def test_limits_of_the_checks_stand_in_the_settings_file(place: tuple[Path, Path
         file.write("\n[retouch]\nleast_overlap = 0.95\n")
     Image.fromarray(np.ascontiguousarray(healed()[:, 50:])).save(hot / "IMG_0007-Edit.tif")
     assert "it shows only 90% of the photo" in take(root, hot)[1]
+
+
+def test_a_returned_file_that_is_gone_from_media_is_found(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, _ = place
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
+    take(root, hot)
+    (row,) = Store(root / "tables").read(Retouch)
+    (root / "media" / row.path).unlink()
+    done = CliRunner().invoke(app, ["manifest", "fsck", "-w", str(root)])
+    assert done.exit_code == 3
+    assert row.path in done.output.replace("\n", "")
