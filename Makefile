@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export VENV
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup fix check test slow demo clean
+.PHONY: help setup fix check test cover slow demo clean
 
 help:
 	@echo "make setup   install the toolkit (.venv) and Label Studio (.venv-label-studio)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test    lint, types and all tests"
 	@echo "make check   lint and types only"
 	@echo "make fix     format and mend what the linter can"
+	@echo "make cover   all tests, and which lines they run; slower"
 	@echo "make slow    the soak tests too"
 
 setup:
@@ -29,6 +30,10 @@ check:
 
 test: check
 	@tools/setup.sh studio browser s3
+	$(PY) -m pytest -m "not slow" -n 2 --durations=30
+
+cover: setup
+	@tools/setup.sh browser s3
 	$(PY) -m pytest -m "not slow" -n 2 --cov --cov-report=term:skip-covered
 
 slow: setup
