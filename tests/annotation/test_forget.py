@@ -62,7 +62,7 @@ def test_a_refused_look_is_no_proof_that_a_task_is_gone(
     desk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = httpx.Response(403, text="no", request=httpx.Request("GET", desk.studio.url))
-    monkeypatch.setattr(desk.studio._http, "get", lambda *_, **__: answer)
+    monkeypatch.setattr(desk.studio._http, "request", lambda *_, **__: answer)
     with pytest.raises(RemoteError, match="token"):
         desk.studio.has_task(1)
 
