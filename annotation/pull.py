@@ -98,13 +98,15 @@ def pull(
         _refuse_landslide(merged, len(_Ledger(store, studio.identity)), config, accept_deletions)
         why = f"pull from {studio.identity}"
         # Tasks last: as long as one is not noted as seen, the next pull reads it again.
-        commits = [
-            store.upsert(Annotation, merged.annotations, why=why),
-            store.upsert(Consensus, merged.settled, why=why),
-            *_moved_on(store, merged, config, why),
-            store.upsert(Task, merged.tasks, why=why),
-        ]
-        changed = sum(c.added + c.changed for c in commits)
+        changed = 0
+        if merged.tasks:
+            commits = [
+                store.upsert(Annotation, merged.annotations, why=why),
+                store.upsert(Consensus, merged.settled, why=why),
+                *_moved_on(store, merged, config, why),
+                store.upsert(Task, merged.tasks, why=why),
+            ]
+            changed = sum(c.added + c.changed for c in commits)
         return _counted(store, studio.identity, listing, merged, changed)
 
 
@@ -194,7 +196,8 @@ def _look(reader: _Reader, kind: str, desk: str, full: bool) -> _Look | None:
         t for t in store.rows_with(Task, "state", ["waiting"]) if (t.kind, t.desk) == (kind, desk)
     ]
     late = adopt(waiting, listing, server=studio.identity, project_id=project.id)
-    store.upsert(Task, late, why="found on the server")
+    if late:
+        store.upsert(Task, late, why="found on the server")
     live |= {t.task_key: t.task_id for t in late if t.task_id is not None}
     if since is not None and not _is_whole_story(studio, project, live, listing):
         listing, since = server_tasks(studio.tasks(project.id)), None
@@ -249,7 +252,8 @@ def _moved_on(store: Store, merged: Merged, config: AnnotateConfig, why: str) ->
         wanted=config.answers_wanted,
         majority=config.majority,
     )
-    yield store.upsert(Retouch, retouches, why=why)
+    if retouches:
+        yield store.upsert(Retouch, retouches, why=why)
     stands = standings(
         store.rows_with(Photo, "photo_id", photos),
         store.rows_with(Consensus, "photo_id", photos),

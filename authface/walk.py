@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -125,9 +124,13 @@ class Server:
         )
 
     def stop(self) -> None:
-        """Ask it to stop as Ctrl-C would, and wait."""
+        """Ask it to stop, and wait.
+
+        Not as Ctrl-C would: a walk in the background of a shell hands its children a Ctrl-C that
+        they ignore.
+        """
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.terminate()
             try:
                 self.process.wait(timeout=30)
             except subprocess.TimeoutExpired:
