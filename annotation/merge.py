@@ -82,7 +82,11 @@ def merge(known: Known, listing: Sequence[ServerTask], how: Judging) -> Merged:
 def adopt(
     waiting: Iterable[Task], listing: Sequence[ServerTask], *, server: str, project_id: int
 ) -> list[Task]:
-    """Waiting rows that the server has already: sent by a push that did not live to note it."""
+    """Waiting rows that the server has already: sent by a push that did not live to note it.
+
+    Their time of change is not noted: a pull looks from the newest one on, and answers that it has
+    not read yet may be older.
+    """
     oldest: dict[str, ServerTask] = {}
     for found in listing:
         if found.key not in oldest or found.id < oldest[found.key].id:
@@ -94,7 +98,6 @@ def adopt(
             server=server,
             project_id=project_id,
             task_id=oldest[row.task_key].id,
-            updated_at=oldest[row.task_key].updated_at,
         )
         for row in waiting
         if row.task_key in oldest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from annotation.watching import watch
 from data_manifests.consent import grant
 from data_manifests.errors import InputError, RemoteError
 from data_manifests.records import Annotation, Consensus, Consent, Face, Photo, Sample, Task
+from data_manifests.store import Store
 
 if TYPE_CHECKING:
     from tests.annotation.conftest import Desk
@@ -77,6 +79,27 @@ def test_a_deleted_task_is_noticed_though_nobody_tells(narrow: Desk, add_photos:
     pulled = narrow.pull()
     assert (pulled.read, pulled.deleted, pulled.waiting) == (3, 1, 3)
     assert (narrow.pull().read, narrow.pull().deleted) == (0, 1)
+
+
+def test_tasks_found_on_the_server_hide_no_answer_that_was_not_read(
+    narrow: Desk, add_photos: AddPhotos, answer: Answer, tmp_path: Path
+) -> None:
+    """A push notes what it finds there; an answer that is older than that is still to be read."""
+    photos = add_photos(narrow.store, narrow.media, 2)
+    narrow.push()
+    narrow.studio.submit(narrow.sent(photos[0]), answer("retouch"), lead_time=9.0)
+    narrow.studio.change_task(narrow.sent(photos[1]), {**_data(narrow, photos[1])}, None)
+    lost = replace(narrow, store=Store(tmp_path / "other" / "tables"))
+    add_photos(lost.store, lost.media, 2)
+    assert lost.push().adopted == 2
+    pulled = lost.pull()
+    assert (pulled.labelled, pulled.waiting) == (1, 1)
+    assert lost.pull(full=True).changed_rows == 0
+
+
+def _data(desk: Desk, photo: Photo) -> dict[str, Any]:
+    listed = desk.studio.tasks(desk.project(), answers=False)
+    return dict(next(t["data"] for t in listed if t["id"] == desk.sent(photo)))
 
 
 def test_a_task_that_was_imported_anew_keeps_its_place(
