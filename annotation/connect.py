@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from annotation.config import AnnotateConfig
 from annotation.server import login_of, running, served_media
-from annotation.studio import LOOPBACK, START, Studio
+from annotation.studio import START, Studio
+from annotation.wire import LOOPBACK
 from data_manifests.errors import ConfigError
 from data_manifests.media import Workspace
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from annotation.config import AnnotateConfig
 from annotation.labeling import lint, to_xml
@@ -29,11 +31,20 @@ class Project:
 
 
 def find_project(
-    studio: Studio, form: Form, config: AnnotateConfig, *, desk: str = ""
+    studio: Studio,
+    form: Form,
+    config: AnnotateConfig,
+    *,
+    desk: str = "",
+    standing: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> Project | None:
-    """The oldest project with our key, none if there is none; a desk has its own projects."""
+    """The oldest project with our key, none if there is none; a desk has its own projects.
+
+    `standing` is what `studio.projects()` said; without it the server is asked.
+    """
     key = _key(form, config, desk)
-    found = [i for i, p in studio.projects().items() if key in (p.get("description") or "").split()]
+    listed = studio.projects() if standing is None else standing
+    found = [i for i, p in listed.items() if key in (p.get("description") or "").split()]
     return _project(studio, form, min(found), desk) if found else None
 
 

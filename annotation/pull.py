@@ -88,14 +88,12 @@ def pull(
     asked = forms(config, store.folder.parent)
     with one_at_a_time(store):
         reader = _Reader(store, studio, config, asked, media)
-        looks = [
-            look
-            for kind, desk in _groups(store, list(asked))
-            if (look := _look(reader, kind, desk, full)) is not None
-        ]
+        ledger = _Ledger(store, studio.identity)
+        looks = list(_looks(reader, ledger, full))
         listing = [task for look in looks for task in look.listing]
         merged = _merged(reader, looks, listing)
-        _refuse_landslide(merged, len(_Ledger(store, studio.identity)), config, accept_deletions)
+        sent = len(ledger) + sum(look.late for look in looks)
+        _refuse_landslide(merged, sent, config, accept_deletions)
         why = f"pull from {studio.identity}"
         # Tasks last: as long as one is not noted as seen, the next pull reads it again.
         changed = 0
@@ -172,6 +170,18 @@ class _Look:
     project: Project
     listing: Sequence[ServerTask]
     whole: bool
+    late: int = 0  # tasks whose push was killed before it noted them
+
+
+def _looks(reader: _Reader, ledger: _Ledger, full: bool) -> Iterator[_Look]:
+    """Every project in turn."""
+    standing = reader.studio.projects()
+    for kind, desk in _groups(reader.store, list(reader.forms)):
+        project = find_project(
+            reader.studio, reader.forms[kind], reader.config, desk=desk, standing=standing
+        )
+        if project is not None:
+            yield _look(reader, ledger, project, full)
 
 
 def _groups(store: Store, order: Sequence[str]) -> list[tuple[str, str]]:
@@ -184,24 +194,20 @@ def _groups(store: Store, order: Sequence[str]) -> list[tuple[str, str]]:
     return sorted((g for g in found if g[0] in order), key=lambda g: (order.index(g[0]), g[1]))
 
 
-def _look(reader: _Reader, kind: str, desk: str, full: bool) -> _Look | None:
+def _look(reader: _Reader, ledger: _Ledger, project: Project, full: bool) -> _Look:
     store, studio = reader.store, reader.studio
-    project = find_project(studio, reader.forms[kind], reader.config, desk=desk)
-    if project is None:
-        return None
-    live, newest = _Ledger(store, studio.identity).live(project.id)
+    live, newest = ledger.live(project.id)
     since = None if full or newest is None else newest - timedelta(seconds=reader.config.overlap_s)
     listing = server_tasks(studio.tasks(project.id, since=since))
-    waiting = [
-        t for t in store.rows_with(Task, "state", ["waiting"]) if (t.kind, t.desk) == (kind, desk)
-    ]
+    group = project.kind, project.desk
+    waiting = [t for t in store.rows_with(Task, "state", ["waiting"]) if (t.kind, t.desk) == group]
     late = adopt(waiting, listing, server=studio.identity, project_id=project.id)
     if late:
         store.upsert(Task, late, why="found on the server")
     live |= {t.task_key: t.task_id for t in late if t.task_id is not None}
     if since is not None and not _is_whole_story(studio, project, live, listing):
         listing, since = server_tasks(studio.tasks(project.id)), None
-    return _Look(project, listing, since is None)
+    return _Look(project, listing, since is None, len(late))
 
 
 def _is_whole_story(

@@ -16,20 +16,19 @@ from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from annotation.queries import filtered, moment
+from annotation.queries import PROJECT_FIELDS, TASK_FIELDS, filtered, moment
+from annotation.wire import connected
 from data_manifests.errors import MissingExtra, RemoteError
 
-__all__ = ["LOOPBACK", "START", "Studio"]
+__all__ = ["START", "Studio"]
 
 log = logging.getLogger(__name__)
 
 ONCE = {"max_retries": 0}
-WANTED = "id,title,description,label_config,maximum_annotations"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PAGE_OF_PROJECTS = 100
 TRIES = 3
 AGAIN = "Run the command again: what came through is not sent twice."
 START = "Start it with `authface annotate serve`, or set LABEL_STUDIO_URL."
@@ -54,12 +53,7 @@ class Studio:
         self._token = token
         self._timeout_s = timeout_s
         self._page = page
-        self._http = httpx.Client(
-            timeout=timeout_s,
-            follow_redirects=False,  # a token must not follow to another host
-            trust_env=_host(self.url) not in LOOPBACK,
-            event_hooks={"response": [self._refuse_html]},
-        )
+        self._http = connected(self.url, timeout_s=timeout_s, check=self._refuse_html)
         weakref.finalize(self, self._http.close)
 
     def __repr__(self) -> str:
@@ -96,10 +90,17 @@ class Studio:
 
     def projects(self) -> dict[int, dict[str, Any]]:
         """Title, description and form of every project, by id."""
-        with self._remote("listing projects"):
-            # By name: a whole project takes the server seconds of counting.
-            found = (p.dict() for p in self._sdk.projects.list(page_size=100, include=WANTED))
-            return {int(p["id"]): p for p in found}
+        found: dict[int, dict[str, Any]] = {}
+        query: dict[str, Any] = {"page_size": PAGE_OF_PROJECTS, "include": PROJECT_FIELDS}
+        more, number = True, 1
+        while more:  # the SDK's pager asks for a page more than there is
+            doing = "listing projects"
+            answer = self._ask("GET", "/api/projects/", doing, params=query | {"page": number})
+            with self._remote(doing):
+                page = answer.json()
+                found |= {int(p["id"]): p for p in page["results"]}
+                more, number = bool(page["next"]), number + 1
+        return found
 
     def make_project(
         self, title: str, description: str, form_xml: str, *, answers_wanted: int, suggests: str
@@ -164,7 +165,7 @@ class Studio:
         """
         query = {"ordering": ["tasks:id"]} | filtered("updated_at", "greater", moment(since))
         for _ in range(TRIES):
-            found, total = self._read_tasks(project_id, "all" if answers else "task_only", query)
+            found, total = self._read_tasks(project_id, answers, query)
             if len(found) == total:
                 return [found[key] for key in sorted(found)]
         raise RemoteError(
@@ -304,7 +305,7 @@ class Studio:
         raise self._refusal(answer.status_code, answer.text, doing)
 
     def _read_tasks(
-        self, project_id: int, fields: str, query: Mapping[str, Any]
+        self, project_id: int, answers: bool, query: Mapping[str, Any]
     ) -> tuple[dict[int, dict[str, Any]], int]:
         found: dict[int, dict[str, Any]] = {}
         total, number = 1, 1
@@ -312,7 +313,10 @@ class Studio:
             with self._remote("listing tasks"):
                 page = self._sdk.tasks.list(
                     project=project_id,
-                    fields=fields,
+                    fields="all" if answers else "task_only",
+                    # Never with answers: it would cut these down to the fields of the same names.
+                    include=None if answers else TASK_FIELDS,
+                    resolve_uri=False,  # our pictures have addresses, not places in a cloud
                     page=number,
                     page_size=self._page,
                     query=json.dumps(query),
@@ -380,10 +384,6 @@ class Studio:
         return RemoteError(
             f"{where} refused ({status}) while {doing}: {said}.", "Check the project on the server."
         )
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
 
 
 def _words(body: Any) -> str:
