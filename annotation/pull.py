@@ -137,7 +137,8 @@ class _Ledger:
     NAMES = ("task_key", "kind", "desk", "state", "server", "project_id", "task_id", "updated_at")
 
     def __init__(self, store: Store, server: str) -> None:
-        rows = store.columns(Task, self.NAMES)
+        self._every = store.columns(Task, self.NAMES)
+        rows = self._every
         self.rows = rows.filter(pc.equal(rows.column("server"), server)) if rows else None
 
     def __len__(self) -> int:
@@ -158,6 +159,22 @@ class _Ledger:
         newest = pc.max(ours.column("updated_at")).as_py()
         return dict(ids), newest
 
+    def groups(self, order: Sequence[str]) -> dict[tuple[str, str], bool]:
+        """Kinds and desks that were ever asked, on any server: whether tasks of theirs wait.
+
+        Each pair has a project of its own. In the order of the kinds, then of the desks.
+        """
+        if self._every is None:
+            return {}
+        names = [n for n in ("kind", "desk", "state") if n in self._every.column_names]
+        rows = self._every.select(names).group_by(names).aggregate([]).to_pylist()
+        found: dict[tuple[str, str], bool] = {}
+        for row in rows:
+            group = row["kind"], row.get("desk") or ""
+            found[group] = found.get(group, False) or row["state"] == "waiting"
+        known = sorted((g for g in found if g[0] in order), key=lambda g: (order.index(g[0]), g[1]))
+        return {group: found[group] for group in known}
+
     def states(self) -> Counter[str]:
         """How many tasks are in which state."""
         return Counter(self.rows.column("state").to_pylist() if self.rows is not None else ())
@@ -176,33 +193,30 @@ class _Look:
 def _looks(reader: _Reader, ledger: _Ledger, full: bool) -> Iterator[_Look]:
     """Every project in turn."""
     standing = reader.studio.projects()
-    for kind, desk in _groups(reader.store, list(reader.forms)):
+    for (kind, desk), some_wait in ledger.groups(list(reader.forms)).items():
         project = find_project(
             reader.studio, reader.forms[kind], reader.config, desk=desk, standing=standing
         )
         if project is not None:
-            yield _look(reader, ledger, project, full)
+            yield _look(reader, project, ledger.live(project.id), full=full, some_wait=some_wait)
 
 
-def _groups(store: Store, order: Sequence[str]) -> list[tuple[str, str]]:
-    """The kinds and desks that were ever asked; each pair has a project of its own."""
-    rows = store.columns(Task, ["kind", "desk"])
-    if rows is None:
-        return []
-    desks = rows.column("desk").to_pylist() if "desk" in rows.column_names else [""] * len(rows)
-    found = set(zip(rows.column("kind").to_pylist(), (d or "" for d in desks), strict=True))
-    return sorted((g for g in found if g[0] in order), key=lambda g: (order.index(g[0]), g[1]))
-
-
-def _look(reader: _Reader, ledger: _Ledger, project: Project, full: bool) -> _Look:
-    store, studio = reader.store, reader.studio
-    live, newest = ledger.live(project.id)
+def _look(
+    reader: _Reader,
+    project: Project,
+    known: tuple[dict[str, int], datetime | None],
+    *,
+    full: bool,
+    some_wait: bool,
+) -> _Look:
+    store, studio, (live, newest) = reader.store, reader.studio, known
     since = None if full or newest is None else newest - timedelta(seconds=reader.config.overlap_s)
     listing = server_tasks(studio.tasks(project.id, since=since))
-    group = project.kind, project.desk
-    waiting = [t for t in store.rows_with(Task, "state", ["waiting"]) if (t.kind, t.desk) == group]
-    late = adopt(waiting, listing, server=studio.identity, project_id=project.id)
-    if late:
+    late: list[Task] = []
+    if some_wait:
+        waiting = store.rows_with(Task, "state", ["waiting"])
+        ours = [t for t in waiting if (t.kind, t.desk) == (project.kind, project.desk)]
+        late = adopt(ours, listing, server=studio.identity, project_id=project.id)
         store.upsert(Task, late, why="found on the server")
     live |= {t.task_key: t.task_id for t in late if t.task_id is not None}
     if since is not None and not _is_whole_story(studio, project, live, listing):

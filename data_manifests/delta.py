@@ -33,7 +33,9 @@ __all__ = [
 ]
 
 FILE_SIZE = 16_000_000  # bytes; a change rewrites the files that it touches
-CHECKPOINT_EVERY = 100  # versions
+# A table opens as slowly as there are versions since the last checkpoint: at 40 in 18 ms, behind a
+# checkpoint in 4 ms. Making one takes 20 ms.
+CHECKPOINT_EVERY = 20
 SEAL_TRIES = 100  # commits that may overtake a seal
 # Checkpoints are made by the seal, which vouches for them, and never behind its back.
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
@@ -136,7 +138,7 @@ def seal(table: DeltaTable) -> None:
     due = first // CHECKPOINT_EVERY != table.version() // CHECKPOINT_EVERY
     if due:
         table.create_checkpoint()
-    write_head(folder, checkpoint_is_new=due)
+    write_head(folder, checkpoint=table.version() if due else None)
 
 
 def rows_of(table: DeltaTable, columns: Sequence[str] | None = None) -> pa.Table:
@@ -179,7 +181,8 @@ def _schema(table: DeltaTable, columns: Sequence[str] | None = None) -> pa.Schem
 
 
 def _there(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
-    return [name for name in schema.names if name in file.schema_arrow.names]
+    held = set(file.schema_arrow.names)
+    return [name for name in schema.names if name in held]
 
 
 def _paths(table: DeltaTable) -> list[Path]:

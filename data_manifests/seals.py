@@ -87,10 +87,17 @@ def head_file(table: Path) -> Path:
     return table / "_seals" / "head.json"
 
 
-def write_head(table: Path, *, checkpoint_is_new: bool = False) -> None:
-    """Vouch for the newest log file and for the checkpoints, which no seal can."""
+def write_head(table: Path, *, checkpoint: int | None = None, anew: bool = False) -> None:
+    """Vouch for the newest log file and for the checkpoints, which no seal can.
+
+    What the head before told of a checkpoint is passed on, whatever lies on the disk by now; but
+    not of one that was just made at the version `checkpoint`, and of none if all are `anew`.
+    """
     newest = last_version(table)
-    told = {} if checkpoint_is_new else told_by_head(table)
+    told = {} if anew else told_by_head(table)
+    if checkpoint is not None:
+        made = ("_last_checkpoint", f"{checkpoint:020d}.checkpoint")
+        told = {name: known for name, known in told.items() if not name.startswith(made)}
     hashes = {} if newest is None else {log_file(table, newest).name: _hash_of(table, newest)}
     for path in sorted(log_folder(table).iterdir()):
         if "checkpoint" in path.name:
@@ -143,7 +150,7 @@ def reseal(table: Path) -> None:
             names = json.loads(commit.info[LOG])
             log = {name: file_sha256(log_folder(table) / name) for name in names}
             _change_info(log_file(table, commit.version), {LOG: json.dumps(log)})
-    write_head(table, checkpoint_is_new=True)
+    write_head(table, anew=True)
 
 
 def _since_last_seal(table: Path, version: int) -> Iterator[int]:

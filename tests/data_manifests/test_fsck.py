@@ -122,7 +122,7 @@ def test_checkpoints_are_made_and_vouched_for(workspace: Workspace) -> None:
         row = Photo(photo_id="0", path=f"{n}", state="kept", size_bytes=n)
         store.upsert(Photo, [row], why="many versions")
     log = workspace.tables / "photos" / "_delta_log"
-    (checkpoint,) = log.glob("*.checkpoint.parquet")
+    checkpoint = max(log.glob("*.checkpoint.parquet"))
     assert not faults(workspace)
     data = bytearray(checkpoint.read_bytes())
     data[len(data) // 2] ^= 4
@@ -135,6 +135,26 @@ def test_checkpoints_are_made_and_vouched_for(workspace: Workspace) -> None:
     assert len(Store(workspace.tables).read(Photo)) == 3
     store.upsert(Photo, [replace(row, path="other")], why="next write")
     assert not faults(workspace)
+
+
+def test_a_damaged_checkpoint_stays_named_when_the_next_one_is_made(workspace: Workspace) -> None:
+    store, log = Store(workspace.tables), workspace.tables / "photos" / "_delta_log"
+
+    def checkpoints(least: int) -> list[Path]:
+        for n in range(200):
+            row = Photo(photo_id="0", path=f"{least} {n}", state="kept", size_bytes=n)
+            store.upsert(Photo, [row], why="many versions")
+            if len(found := sorted(log.glob("*.checkpoint.parquet"))) >= least:
+                return found
+        raise AssertionError("no checkpoint was made")
+
+    first = checkpoints(1)[0]
+    data = bytearray(first.read_bytes())
+    data[len(data) // 2] ^= 4
+    first.write_bytes(bytes(data))
+    assert first == checkpoints(2)[0]
+    (found,) = faults(workspace)
+    assert found.path == str(first)
 
 
 def test_what_is_damaged_stays_named_after_the_next_write(workspace: Workspace) -> None:
