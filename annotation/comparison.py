@@ -13,7 +13,15 @@ from PIL import Image, ImageDraw, ImageFont
 from annotation.retouch_pixels import Pixels
 from data_manifests.records import Annotation, Box, Retouch, Task
 
-__all__ = ["Reviewed", "compare", "review_outcome", "review_outcomes", "review_task", "superseded"]
+__all__ = [
+    "Reviewed",
+    "compare",
+    "review_outcome",
+    "review_outcomes",
+    "review_task",
+    "superseded",
+    "warnings",
+]
 
 _WIDTH, _STRIP, _GAP = 2048, 36, 4  # px
 _GAIN = 4  # differences are shown this much stronger, around grey
@@ -67,9 +75,7 @@ def review_task(
     number, taken = retouch.round, {t.round for t in asked}
     while number in taken:
         number += 1
-    warned = "; ".join(
-        v.reason for v in retouch.verdicts if v.keep and v.gate != "found" and v.reason
-    )
+    warned = "; ".join(warnings(retouch))
     return Task(
         task_key=f"{retouch.photo_id}:review:{number}",
         photo_id=retouch.photo_id,
@@ -82,6 +88,12 @@ def review_task(
         note=f"retouch, round {retouch.round}" + (f": {warned}" if warned else ""),
         retouch_id=retouch.retouch_id,
     )
+
+
+def warnings(retouch: Retouch) -> list[str]:
+    """What its checks tell the reviewer though they let it pass."""
+    told = [v for v in retouch.verdicts if v.keep and v.reason and v.gate != "found"]
+    return [v.reason for v in told if not (v.gate == "identity" and v.value is None)]
 
 
 def superseded(

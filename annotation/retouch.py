@@ -7,18 +7,17 @@ stays where it is, with its reason; taking it again changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotation.comparison import compare, review_task, superseded
 from annotation.ledger import one_at_a_time
-from annotation.retouch_checks import Checked, Find, Pair, check
+from annotation.retouch_checks import Checked, Pair, check, unmeasured
 from annotation.retouch_config import RetouchConfig
 from annotation.retouch_files import (
     HotFolder,
@@ -28,12 +27,12 @@ from annotation.retouch_files import (
 )
 from annotation.retouch_match import FileSays, Match, NoMatch, Seen, match, named_round, read_ids
 from annotation.retouch_pixels import Pixels
+from annotation.retouch_tools import Apart, Picture, Taken, Tools
 from annotation.standing import move, standings
 from data_manifests.errors import AuthFaceError, InputError, UnreadablePhoto
 from data_manifests.media import write_media
 from data_manifests.records import (
     LANDMARK_NAMES,
-    Capture,
     Consensus,
     Crop,
     Face,
@@ -49,46 +48,6 @@ __all__ = ["Apart", "Picture", "Taken", "Tools", "take_back"]
 
 
 _FOR_NOW = "for now, "  # such a reason is not remembered: the next look tries again
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A decoded file: upright 8-bit sRGB pixels, what it says, and `whole` for whoever cuts it."""
-
-    pixels_HWC: Pixels
-    bit_depth: int
-    capture: Capture | None
-    whole: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What other parts do for us. `cut` gives (file's bytes, suffix, bits) of an aligned square
-    from a decoded file, a 2x3 matrix from its pixels and the square's side in px."""
-
-    read: Callable[[Path], Picture]
-    cut: Callable[[Picture, NDArray[np.float64], int], tuple[bytes, str, int]]
-    hash_pixels: Callable[[Pixels], str]
-    find: Find | None = None
-    likeness: Callable[[Pixels, Pixels], float | None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Apart:
-    """A file that was not taken, and why; it stays where it is."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What a look into the folder gave; `already` files were taken at an earlier one."""
-
-    retouches: tuple[Retouch, ...] = ()
-    apart: tuple[Apart, ...] = ()
-    already: int = 0
-    unsettled: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
@@ -285,7 +244,16 @@ def _pair(desk: _Desk, source: Picture, picture: Picture, face: Face) -> Pair:
         if r.box and not r.label.endswith("_face") and r.label not in LANDMARK_NAMES
     )
     tools = desk.tools
-    return Pair(source.pixels_HWC, picture.pixels_HWC, face.box, asked, tools.find, tools.likeness)
+    return Pair(
+        source.pixels_HWC,
+        picture.pixels_HWC,
+        face.box,
+        asked,
+        find=tools.find,
+        landmarks=face.landmarks,
+        likeness=tools.likeness(desk.photos[face.photo_id]) if tools.likeness else unmeasured,
+        bits=(source.bit_depth, picture.bit_depth),
+    )
 
 
 def _row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,8 +16,10 @@ from authface import console
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
-    from annotation.retouch import Taken, Tools
+    from annotation.retouch_tools import Taken, Tools
     from authface.sections import Settings
+    from data_manifests.records import Retouch
+    from data_manifests.store import Store
 
 __all__ = ["retouch_list", "take_back"]
 
@@ -43,7 +46,7 @@ def take_back(
     config, store = settings.retouch, Store(space.tables)
     told: set[str] = set()
     hot = HotFolder(folder)
-    with _tools(settings) as tools:
+    with _tools(settings, store) as tools:
         while True:
             taken = take(store, space.media, hot, tools, config=config, dry_run=dry_run)
             _say(taken, told, quiet=watch, dry_run=dry_run)
@@ -108,21 +111,16 @@ def _wanted(standing: Any, said: Any, notes: list[str]) -> str:
 
 def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
     for row in taken.retouches:
-        name = row.verdicts[0].reason.removeprefix("came back as ")
-        head = f"{name} -> photo {row.photo_id[:12]} by {row.match_method}, round {row.round}"
-        if row.state == "waiting":
-            console.done(f"{head}: passes, waits for a review")
-        elif row.state == "superseded":
-            console.note(f"{head}: passes, but {row.reasons[0]}")
-        else:
-            console.note(f"{head}: goes back: {'; '.join(row.reasons)}")
-    for one in taken.apart:
-        line = f"{one.path.name}: kept apart: {one.reason}"
+        _say_row(row)
+    lines = [f"{one.path.name}: kept apart: {one.reason}" for one in taken.apart]
+    lines += [
+        f"{path.name}: still being written; it is taken at the next look"
+        for path in taken.unsettled
+    ]
+    for line in lines:
         if line not in told:
             told.add(line)
             console.note(line)
-    for path in taken.unsettled:
-        console.note(f"{path.name}: still being written; it is taken at the next look")
     good = sum(r.state == "waiting" for r in taken.retouches)
     back = sum(r.state == "fix" for r in taken.retouches)
     if not quiet or taken.retouches:
@@ -131,11 +129,35 @@ def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
             f"{back} go back; {taken.already} were taken before, "
             f"{len(taken.apart)} kept apart."
         )
+    _say_unmeasured(taken)
+
+
+def _say_row(row: Retouch) -> None:
+    from annotation.comparison import warnings
+
+    name = row.verdicts[0].reason.removeprefix("came back as ")
+    head = f"{name} -> photo {row.photo_id[:12]} by {row.match_method}, round {row.round}"
+    if row.state == "waiting":
+        warned = "".join(f"; the reviewer is told: {w}" for w in warnings(row))
+        console.done(f"{head}: passes, waits for a review{warned}")
+    elif row.state == "superseded":
+        console.note(f"{head}: passes, but {row.reasons[0]}")
+    else:
+        console.note(f"{head}: goes back: {'; '.join(row.reasons)}")
+
+
+def _say_unmeasured(taken: Taken) -> None:
+    """Files whose identity was not measured, counted by the reason."""
+    verdicts = (v for r in taken.retouches for v in r.verdicts)
+    reasons = Counter(v.reason for v in verdicts if v.gate == "identity" and v.value is None)
+    for why, count in reasons.items():
+        console.note(f"In {count} of them {why}. Only the shift of landmarks tells.")
 
 
 @contextmanager
-def _tools(settings: Settings) -> Iterator[Tools]:
-    from annotation.retouch import Picture, Tools
+def _tools(settings: Settings, store: Store) -> Iterator[Tools]:
+    from annotation.retouch_tools import Picture, Tools
+    from authface.likeness import open_likeness
     from curation.colour import pyramid, to_deep_srgb, to_srgb
     from curation.crops import warp
     from curation.duplicates import perceptual_hash
@@ -167,4 +189,5 @@ def _tools(settings: Settings) -> Iterator[Tools]:
             return Picture(shown, facts.bit_depth, facts.capture, decoded)
 
         find = landmarks if finder.has_landmarks else None
-        yield Tools(read, cut, perceptual_hash, find)
+        likeness = open_likeness(store, settings.ingest.identity)
+        yield Tools(read, cut, perceptual_hash, find, likeness)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -22,11 +24,13 @@ from annotation.retouch_files import HotFolder
 from authface.cli import app
 from authface.settings import init_workspace
 from curation.crops import align_matrix
+from data_manifests.consent import grant
 from data_manifests.errors import UnreadablePhoto
 from data_manifests.media import write_media
 from data_manifests.records import (
     Box,
     Consensus,
+    Consent,
     Crop,
     Face,
     Photo,
@@ -303,3 +307,39 @@ def test_a_returned_file_that_is_gone_from_media_is_found(
     done = CliRunner().invoke(app, ["manifest", "fsck", "-w", str(root)])
     assert done.exit_code == 3
     assert row.path in done.output.replace("\n", "")
+
+
+def flat(faces: Sequence[np.ndarray]) -> np.ndarray:
+    """A stand-in for SFace: the first face it is shown is one person, the second another."""
+    return np.eye(len(faces), 4, dtype=np.float32)
+
+
+def test_identity_is_measured_where_settings_and_consent_allow_it_and_else_it_is_said(
+    place: tuple[Path, Path, Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, hot, photo = place
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
+    assert "In 1 of them identity was not measured: [ingest.identity] is off" in said(root, hot)
+    with (root / "authface.toml").open("a") as file:
+        file.write("\n[ingest.identity]\nenabled = true\n")
+    assert "does not cover identity_embedding (no_consent)" in said(root, hot)
+    store = Store(root / "tables")
+    start = datetime.now(UTC) - timedelta(days=1)
+    consent = Consent(
+        consent_id="c", purposes=("identity_embedding",), basis="release", valid_from=start
+    )
+    grant(store, consent)
+    store.upsert(Photo, [replace(photo, consent_id="c")], why="test")
+    monkeypatch.setattr("authface.likeness._sface", lambda: flat)
+    told = said(root, hot)
+    assert "it looks like somebody else: identity 1.00 off" in told
+    assert "not measured" not in told
+    take(root, hot)
+    (row,) = store.read(Retouch)
+    shift = next(v for v in row.verdicts if v.gate == "identity")
+    assert (row.state, shift.value, shift.threshold, shift.keep) == ("fix", 1.0, 0.2, False)
+
+
+def said(root: Path, hot: Path) -> str:
+    """What a dry run says, its lines joined."""
+    return " ".join(take(root, hot, "--dry-run")[1].split())
