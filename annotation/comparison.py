@@ -99,14 +99,15 @@ def warnings(retouch: Retouch) -> list[str]:
 def superseded(
     retouch: Retouch, newer: Retouch, tasks: Iterable[Task]
 ) -> tuple[Retouch, list[Task]]:
-    """A waiting retouch that a newer file took the place of, and its open questions withdrawn.
+    """A waiting retouch that a newer file took the place of, and its open questions.
 
-    A question that the server has already stays there, and its title tells people to skip it.
+    One that was not sent is withdrawn at once, one that a server has by the next push to it, unless
+    somebody answered it.
     """
     why = f"round {newer.round} came back before it was reviewed"
     asked = [t for t in tasks if t.retouch_id == retouch.retouch_id]
     unsent = [replace(t, state="deleted", note=why) for t in asked if t.state == "waiting"]
-    sent = [replace(t, note=f"skip this: {why}") for t in asked if t.state == "sent"]
+    sent = [replace(t, note=why) for t in asked if t.state == "sent"]
     return replace(retouch, state="superseded", reasons=(why,)), unsent + sent
 
 
