@@ -64,6 +64,7 @@ class _Desk:
     retouches: list[Retouch]
     tasks: list[Task]
     now: datetime
+    named: Photo | None = None  # by a person, for every file
     fresh: list[Retouch] = field(default_factory=list)
     asked: list[Task] = field(default_factory=list)
     retired: list[Retouch] = field(default_factory=list)
@@ -88,35 +89,59 @@ def take_back(
     hashed = {p: hot.hash_of(p, stamp) for p, stamp in before.items()}
     with one_at_a_time(store):
         desk = _desk(store, media, tools, config, datetime.now(UTC))
+        desk.named = _named(desk, hot.photo)
         hot.forget_unless(tuple(store.version(noun) for noun in (Photo, Face, Consensus)))
         apart, already = _take_all(desk, hot, hashed, dry_run)
         if not dry_run:
             _commit(store, desk)
     unsettled = tuple(p for p, sha256 in hashed.items() if sha256 is None)
-    return Taken(tuple(desk.fresh), tuple(apart), already, unsettled)
+    fresh = {r.retouch_id for r in desk.fresh}
+    retired = tuple(r for r in desk.retired if r.retouch_id not in fresh)
+    return Taken(tuple(desk.fresh), tuple(apart), already, unsettled, retired)
+
+
+def _named(desk: _Desk, photo: str | None) -> Photo | None:
+    """The photo that a person named; raises InputError if there is not exactly one."""
+    if photo is None:
+        return None
+    found = [p for i, p in desk.photos.items() if i.startswith(photo.lower())]
+    if len(found) != 1:
+        raise InputError(
+            f"{len(found) or 'No'} photos have an id that begins with {photo!r}.",
+            "Give more of it, as `authface photos list --json` shows it.",
+        )
+    return found[0]
 
 
 def _take_all(
     desk: _Desk, hot: HotFolder, hashed: Mapping[Path, str | None], dry_run: bool
 ) -> tuple[list[Apart], int]:
     """(files kept apart, how many were taken before)."""
-    known = {r.retouch_id for r in desk.retouches}
+    known = {r.retouch_id: r.photo_id for r in desk.retouches}
     apart: list[Apart] = []
     already = 0
     for path, sha256 in hashed.items():
         if sha256 is None:
             continue
-        if sha256 in known:
+        reason = _elsewhere(desk, known.get(sha256))
+        if sha256 in known and not reason:
             already += 1
             continue
-        reason = hot.apart.get(sha256) or _take(desk, path, sha256, dry_run)
+        reason = reason or hot.apart.get(sha256) or _take(desk, path, sha256, dry_run)
         if reason:
             if not reason.startswith(_FOR_NOW):
                 hot.apart[sha256] = reason
             apart.append(Apart(path, reason))
         else:
-            known.add(sha256)
+            known[sha256] = desk.fresh[-1].photo_id
     return apart, already
+
+
+def _elsewhere(desk: _Desk, photo_id: str | None) -> str:
+    """Why a file that was taken before is not taken for the photo that a person names now."""
+    if photo_id is None or desk.named is None or desk.named.photo_id == photo_id:
+        return ""
+    return f"it was taken for the photo {photo_id[:12]} before"
 
 
 def _desk(store: Store, media: Path, tools: Tools, config: RetouchConfig, now: datetime) -> _Desk:
@@ -211,6 +236,8 @@ def _supersede(desk: _Desk, row: Retouch) -> None:
 
 
 def _matched(desk: _Desk, path: Path, sha256: str, picture: Picture) -> Match | NoMatch:
+    if desk.named is not None and sha256 not in desk.photos:
+        return Match(desk.named, "person", 1.0)
     ours, own, origin = read_ids(packet_of(path))
     says = FileSays(path.name, sha256, ours, own | origin, picture.capture)
     photos = list(desk.photos.values())

@@ -38,13 +38,15 @@ _PACKET = (b"<x:xmpmeta", b"</x:xmpmeta>")
 
 @dataclass(slots=True)
 class HotFolder:
-    """A folder, and what one look leaves for the next.
+    """A folder or a single file, and what one look leaves for the next.
 
+    `photo` is the photo_id, or its beginning, that a person names for what is in there.
     A file of the same size and time is neither read nor decoded again; what was kept apart, by
     SHA-256 with its reason, is once the tables that said so have changed.
     """
 
     path: Path
+    photo: str | None = None
     hashes: dict[Path, tuple[Stamp, str]] = field(default_factory=dict)
     apart: dict[str, str] = field(default_factory=dict)
     tables: tuple[int | None, ...] = ()
@@ -74,10 +76,14 @@ def returned_files(folder: Path) -> Iterator[Path]:
     """Files of the folder that may be returned work, oldest first; temporary ones are passed over.
 
     Files under one of our names come in the order of their versions: copying mixes up times.
-    Raises InputError if it is no folder.
+    A file that is named itself is one. Raises InputError if nothing is there.
     """
+    if folder.is_file():
+        return iter((folder,))
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder.", "Name the folder the retoucher saves into.")
+        raise InputError(
+            f"{folder} is neither a folder nor a file.", "Name the folder the retoucher saves into."
+        )
     found = [
         Path(here) / name
         for here, folders, names in os.walk(folder)

@@ -52,9 +52,13 @@ class Apart:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a look into the folder gave; `already` files were taken at an earlier one."""
+    """What a look into the folder gave; `already` files were taken at an earlier one.
+
+    `retired` were, too, and waited for a review that the files of this look make needless.
+    """
 
     retouches: tuple[Retouch, ...] = ()
     apart: tuple[Apart, ...] = ()
     already: int = 0
     unsettled: tuple[Path, ...] = ()
+    retired: tuple[Retouch, ...] = ()

@@ -25,8 +25,15 @@ __all__ = ["retouch_list", "take_back"]
 
 
 def take_back(
-    folder: Annotated[Path, typer.Argument(help="Folder the retoucher saves into; only read.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder the retoucher saves into, or one file of it; only read."),
+    ],
     workspace: WorkspaceOption = None,
+    photo: Annotated[
+        str | None,
+        typer.Option(help="Id of the photo that the one file belongs to, or its beginning."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again until Ctrl-C.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Match and check, and write nothing.")
@@ -34,18 +41,25 @@ def take_back(
 ) -> None:
     """Match retouched files to their photos, check them, and ask for a review of those that pass.
 
-    Exit code 3: some files were kept apart; they stay where they are.
+    Exit code 3: some files were kept apart; they stay where they are. Where it can't tell which
+    photo a file belongs to, name it with --photo.
 
     Example: authface annotate take-back /shares/retouched
     """
     from annotation.retouch import take_back as take
     from annotation.retouch_files import HotFolder
+    from data_manifests.errors import InputError
     from data_manifests.store import Store
 
     space, settings = open_workspace(workspace)
     config, store = settings.retouch, Store(space.tables)
     told: set[str] = set()
-    hot = HotFolder(folder)
+    if photo is not None and folder.is_dir():
+        raise InputError(
+            f"--photo names one photo, and {folder} is a folder.",
+            "Name the file that belongs to it.",
+        )
+    hot = HotFolder(folder, photo)
     with _tools(settings, store) as tools:
         while True:
             taken = take(store, space.media, hot, tools, config=config, dry_run=dry_run)
@@ -110,7 +124,7 @@ def _wanted(standing: Any, said: Any, notes: list[str]) -> str:
 
 
 def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
-    for row in taken.retouches:
+    for row in (*taken.retired, *taken.retouches):
         _say_row(row)
     lines = [f"{one.path.name}: kept apart: {one.reason}" for one in taken.apart]
     lines += [
@@ -141,7 +155,7 @@ def _say_row(row: Retouch) -> None:
         warned = "".join(f"; the reviewer is told: {w}" for w in warnings(row))
         console.done(f"{head}: passes, waits for a review{warned}")
     elif row.state == "superseded":
-        console.note(f"{head}: passes, but {row.reasons[0]}")
+        console.note(f"{head}: passed, but {row.reasons[0]}")
     else:
         console.note(f"{head}: goes back: {'; '.join(row.reasons)}")
 
