@@ -94,7 +94,8 @@ def take_back(
         apart, already = _take_all(desk, hot, hashed, dry_run)
         if not dry_run:
             _commit(store, desk)
-    unsettled = tuple(p for p, sha256 in hashed.items() if sha256 is None)
+    apart += [Apart(p, f"{_FOR_NOW}it can't be opened: {why}") for p, why in hot.locked.items()]
+    unsettled = tuple(p for p, sha in hashed.items() if sha is None and p not in hot.locked)
     fresh = {r.retouch_id for r in desk.fresh}
     retired = tuple(r for r in desk.retired if r.retouch_id not in fresh)
     return Taken(tuple(desk.fresh), tuple(apart), already, unsettled, retired)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,14 +61,26 @@ def take_back(
         )
     hot = HotFolder(folder, photo)
     with _tools(settings, store) as tools:
-        while True:
+
+        def look() -> Taken:
             taken = take(store, space.media, hot, tools, config=config, dry_run=dry_run)
             _say(taken, told, quiet=watch, dry_run=dry_run)
-            if not watch:
-                break
-            time.sleep(config.poll_s)
-    if taken.apart:
-        raise typer.Exit(console.PARTIAL)
+            return taken
+
+        if watch:
+            _look_again(look, config.poll_s)
+        elif look().apart:
+            raise typer.Exit(console.PARTIAL)
+
+
+def _look_again(look: Callable[[], Taken], every_s: float) -> None:
+    """Until Ctrl-C; a look that it breaks off has written nothing, and the next one finds all."""
+    try:
+        while True:
+            look()
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        console.done("Stopped watching.")
 
 
 def retouch_list(workspace: WorkspaceOption = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from annotation.ledger import one_at_a_time
 from annotation.retouch import Picture, Tools, take_back
 from annotation.retouch_config import RetouchConfig
-from annotation.retouch_files import HotFolder
+from annotation.retouch_files import HotFolder, Stamp
 from authface.cli import app
 from authface.settings import init_workspace
 from curation.crops import align_matrix
@@ -417,3 +418,41 @@ def test_of_several_files_for_a_photo_the_newest_counts_and_the_others_say_why(
     assert "Took 2: 1 to review, 0 go back; 1 were taken before, 0 kept apart." in told
     states = {r.round: r.state for r in Store(root / "tables").read(Retouch)}
     assert states == {1: "superseded", 2: "superseded", 3: "waiting"}
+
+
+class AsNobody(HotFolder):
+    """A folder whose files are opened without root's rights, which know no locks."""
+
+    def hash_of(self, path: Path, stamp: Stamp) -> str | None:
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            return super().hash_of(path, stamp)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+def test_a_locked_file_is_kept_apart_for_now_and_looked_at_when_it_can_be_opened(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, _, _ = place
+    tools = Tools(unreadable, lambda *_: (b"", "", 8), lambda _: "")
+    store, config = Store(root / "tables"), RetouchConfig(settle_s=0)
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is for its owner only
+        Path(name).chmod(0o755)
+        file, hot = Path(name) / "IMG_0007-Edit.tif", AsNobody(Path(name))
+        file.write_bytes(b"II*\0")
+        file.chmod(0)
+        locked = take_back(store, root / "media", hot, tools, config=config)
+        file.chmod(0o644)
+        opened = take_back(store, root / "media", hot, tools, config=config)
+    (one,), (other,) = locked.apart, opened.apart
+    assert one.reason == "for now, it can't be opened: Permission denied"
+    assert locked.unsettled == ()
+    assert other.reason.startswith("a picture can't be read")
+
+
+def unreadable(path: Path) -> Picture:
+    raise UnreadablePhoto(f"{path.name} is damaged.", "Save it again.")
