@@ -13,7 +13,15 @@ from PIL import Image, ImageDraw, ImageFont
 from annotation.retouch_pixels import Pixels
 from data_manifests.records import Annotation, Box, Retouch, Task
 
-__all__ = ["Reviewed", "compare", "review_outcome", "review_outcomes", "review_task", "superseded"]
+__all__ = [
+    "Reviewed",
+    "compare",
+    "review_outcome",
+    "review_outcomes",
+    "review_task",
+    "superseded",
+    "warnings",
+]
 
 _WIDTH, _STRIP, _GAP = 2048, 36, 4  # px
 _GAIN = 4  # differences are shown this much stronger, around grey
@@ -67,9 +75,7 @@ def review_task(
     number, taken = retouch.round, {t.round for t in asked}
     while number in taken:
         number += 1
-    warned = "; ".join(
-        v.reason for v in retouch.verdicts if v.keep and v.gate != "found" and v.reason
-    )
+    warned = "; ".join(warnings(retouch))
     return Task(
         task_key=f"{retouch.photo_id}:review:{number}",
         photo_id=retouch.photo_id,
@@ -84,17 +90,24 @@ def review_task(
     )
 
 
+def warnings(retouch: Retouch) -> list[str]:
+    """What its checks tell the reviewer though they let it pass."""
+    told = [v for v in retouch.verdicts if v.keep and v.reason and v.gate != "found"]
+    return [v.reason for v in told if not (v.gate == "identity" and v.value is None)]
+
+
 def superseded(
     retouch: Retouch, newer: Retouch, tasks: Iterable[Task]
 ) -> tuple[Retouch, list[Task]]:
-    """A waiting retouch that a newer file took the place of, and its open questions withdrawn.
+    """A waiting retouch that a newer file took the place of, and its open questions.
 
-    A question that the server has already stays there, and its title tells people to skip it.
+    One that was not sent is withdrawn at once, one that a server has by the next push to it, unless
+    somebody answered it.
     """
     why = f"round {newer.round} came back before it was reviewed"
     asked = [t for t in tasks if t.retouch_id == retouch.retouch_id]
     unsent = [replace(t, state="deleted", note=why) for t in asked if t.state == "waiting"]
-    sent = [replace(t, note=f"skip this: {why}") for t in asked if t.state == "sent"]
+    sent = [replace(t, note=why) for t in asked if t.state == "sent"]
     return replace(retouch, state="superseded", reasons=(why,)), unsent + sent
 
 

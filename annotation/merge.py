@@ -13,7 +13,7 @@ from annotation.imported import VOTING, settle_all
 from annotation.rules import SUPERSEDED, broken, last_per_person
 from data_manifests.records import Annotation, Consensus, Photo, Task
 
-__all__ = ["Known", "Merged", "adopt", "merge", "spare_copies"]
+__all__ = ["Known", "Merged", "adopt", "merge", "no_longer_asked", "spare_copies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,28 @@ def spare_copies(listing: Sequence[ServerTask], answered: Mapping[int, int]) -> 
         blank = [i for i in sorted(ids) if not answered.get(i)]
         spare += blank if len(blank) < len(ids) else blank[1:]
     return spare
+
+
+def no_longer_asked(
+    rows: Iterable[Task],
+    listing: Sequence[ServerTask],
+    answered: Mapping[int, int],
+    *,
+    server: str,
+) -> tuple[list[int], list[Task]]:
+    """(ids that the server is to delete, rows that are deleted then) of questions nobody needs.
+
+    One that somebody answered stays, here and there; one that lies on another server is left to the
+    next push to that one.
+    """
+    asked = {t.task_key: t for t in rows}
+    there = [found for found in listing if found.key in asked]
+    kept = {found.key for found in there if answered.get(found.id)}
+    drop = [found.id for found in there if found.key not in kept]
+    here = [t for t in asked.values() if t.state == "sent" and t.server == server]
+    unsent = [t for t in asked.values() if t.state == "waiting"]
+    gone = [replace(t, state="deleted") for t in (*here, *unsent) if t.task_key not in kept]
+    return drop, gone
 
 
 def _read(task: Task, copies: Sequence[ServerTask], known: Known, how: Judging) -> list[Annotation]:

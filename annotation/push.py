@@ -20,13 +20,13 @@ from annotation.asking import Asking, new_questions
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import one_at_a_time, server_tasks
-from annotation.merge import adopt, spare_copies
+from annotation.merge import adopt, no_longer_asked, spare_copies
 from annotation.projects import Project, ensure_project, find_project
 from annotation.studio import Studio
 from annotation.tasks import task_json
 from annotation.team import forms
 from data_manifests.errors import InputError, RemoteError
-from data_manifests.records import Face, Photo, Task
+from data_manifests.records import Face, Photo, Retouch, Task
 from data_manifests.store import Store
 
 __all__ = ["Pushed", "push"]
@@ -37,7 +37,8 @@ class Pushed:
     """What a push did, or would do.
 
     `sent` are new, `adopted` were there already without our knowing, `changed` were renewed in
-    place, `missing` lack their picture, `refused` photos by what speaks against asking about them.
+    place, `withdrawn` are reviews of files that newer ones took the place of, `missing` lack their
+    picture, `refused` photos by what speaks against asking about them.
     """
 
     projects: tuple[Project, ...]
@@ -46,6 +47,7 @@ class Pushed:
     already: int = 0
     changed: int = 0
     copies_removed: int = 0
+    withdrawn: int = 0
     missing: tuple[str, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
 
@@ -78,7 +80,8 @@ def push(
                 store.upsert(Task, fresh, why="ask about kept photos")
             ledger |= {t.task_key: t for t in fresh}
         _refuse_nothing(ledger, refused)
-        sender = _Sender(store, studio, media, config, asked, photos, faces, dry_run)
+        outdated = frozenset(r.retouch_id for r in store.read(Retouch) if r.state == "superseded")
+        sender = _Sender(store, studio, media, config, asked, photos, faces, outdated, dry_run)
         groups: dict[tuple[str, str], list[Task]] = defaultdict(list)
         for task in ledger.values():
             if task.kind in asked:
@@ -99,6 +102,7 @@ class _Sender:
     forms: Mapping[str, Form]
     photos: Mapping[str, Photo]
     faces: Mapping[str, list[Face]]
+    outdated: frozenset[str]  # returned files that nobody needs to review any more
     dry_run: bool
 
     def address(self, task: Task) -> str:
@@ -129,11 +133,14 @@ def _faces(store: Store) -> Mapping[str, list[Face]]:
 def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> Pushed:
     """Send one project's questions."""
     server = sender.studio.identity
+    outdated = [t for t in rows if t.retouch_id in sender.outdated]
+    rows = [t for t in rows if t.retouch_id not in sender.outdated]
     waiting = [
         t for t in rows if t.state == "waiting" or (t.state == "sent" and t.server != server)
     ]
     project = _project(kind, desk, sender)
     listing, answered, spare = _tidy_listing(sender, project)
+    withdrawn = _withdraw(outdated, listing, answered, sender)
     adopted = adopt(waiting, listing, server=server, project_id=project.id) if project else []
     sender.note(adopted, "found on the server")
     there = {t.task_key for t in adopted}
@@ -158,6 +165,7 @@ def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> 
         already=len(rows) - len(waiting),
         changed=renewed,
         copies_removed=spare,
+        withdrawn=withdrawn,
         missing=missing,
     )
 
@@ -232,6 +240,21 @@ def _tidy_listing(
     return [t for t in listing if t.id not in set(spare)], answered, len(spare)
 
 
+def _withdraw(
+    rows: Sequence[Task],
+    listing: Sequence[ServerTask],
+    answered: Mapping[int, int],
+    sender: _Sender,
+) -> int:
+    """Take questions back that nobody needs to answer any more; how many."""
+    drop, gone = no_longer_asked(rows, listing, answered, server=sender.studio.identity)
+    if not sender.dry_run:
+        for task_id in drop:
+            sender.studio.drop_task(task_id)
+    sender.note(gone, "a newer file took the place of what was to be reviewed")
+    return len(gone)
+
+
 def _answers(task: Mapping[str, Any]) -> int:
     return int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
 
@@ -266,6 +289,7 @@ def _added_up(done: Sequence[Pushed], refused: Mapping[str, int]) -> Pushed:
         sum(one.already for one in done),
         sum(one.changed for one in done),
         sum(one.copies_removed for one in done),
+        sum(one.withdrawn for one in done),
         tuple(key for one in done for key in one.missing),
         refused,
     )

@@ -7,18 +7,17 @@ stays where it is, with its reason; taking it again changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotation.comparison import compare, review_task, superseded
 from annotation.ledger import one_at_a_time
-from annotation.retouch_checks import Checked, Find, Pair, check
+from annotation.retouch_checks import Checked, Pair, check, unmeasured
 from annotation.retouch_config import RetouchConfig
 from annotation.retouch_files import (
     HotFolder,
@@ -28,12 +27,12 @@ from annotation.retouch_files import (
 )
 from annotation.retouch_match import FileSays, Match, NoMatch, Seen, match, named_round, read_ids
 from annotation.retouch_pixels import Pixels
+from annotation.retouch_tools import Apart, Picture, Taken, Tools
 from annotation.standing import move, standings
 from data_manifests.errors import AuthFaceError, InputError, UnreadablePhoto
 from data_manifests.media import write_media
 from data_manifests.records import (
     LANDMARK_NAMES,
-    Capture,
     Consensus,
     Crop,
     Face,
@@ -51,46 +50,6 @@ __all__ = ["Apart", "Picture", "Taken", "Tools", "take_back"]
 _FOR_NOW = "for now, "  # such a reason is not remembered: the next look tries again
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A decoded file: upright 8-bit sRGB pixels, what it says, and `whole` for whoever cuts it."""
-
-    pixels_HWC: Pixels
-    bit_depth: int
-    capture: Capture | None
-    whole: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What other parts do for us. `cut` gives (file's bytes, suffix, bits) of an aligned square
-    from a decoded file, a 2x3 matrix from its pixels and the square's side in px."""
-
-    read: Callable[[Path], Picture]
-    cut: Callable[[Picture, NDArray[np.float64], int], tuple[bytes, str, int]]
-    hash_pixels: Callable[[Pixels], str]
-    find: Find | None = None
-    likeness: Callable[[Pixels, Pixels], float | None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Apart:
-    """A file that was not taken, and why; it stays where it is."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What a look into the folder gave; `already` files were taken at an earlier one."""
-
-    retouches: tuple[Retouch, ...] = ()
-    apart: tuple[Apart, ...] = ()
-    already: int = 0
-    unsettled: tuple[Path, ...] = ()
-
-
 @dataclass(slots=True)
 class _Desk:
     """The tables as far as a take needs them; rows are added as files are taken."""
@@ -105,6 +64,7 @@ class _Desk:
     retouches: list[Retouch]
     tasks: list[Task]
     now: datetime
+    named: Photo | None = None  # by a person, for every file
     fresh: list[Retouch] = field(default_factory=list)
     asked: list[Task] = field(default_factory=list)
     retired: list[Retouch] = field(default_factory=list)
@@ -129,35 +89,60 @@ def take_back(
     hashed = {p: hot.hash_of(p, stamp) for p, stamp in before.items()}
     with one_at_a_time(store):
         desk = _desk(store, media, tools, config, datetime.now(UTC))
+        desk.named = _named(desk, hot.photo)
         hot.forget_unless(tuple(store.version(noun) for noun in (Photo, Face, Consensus)))
         apart, already = _take_all(desk, hot, hashed, dry_run)
         if not dry_run:
             _commit(store, desk)
-    unsettled = tuple(p for p, sha256 in hashed.items() if sha256 is None)
-    return Taken(tuple(desk.fresh), tuple(apart), already, unsettled)
+    apart += [Apart(p, f"{_FOR_NOW}it can't be opened: {why}") for p, why in hot.locked.items()]
+    unsettled = tuple(p for p, sha in hashed.items() if sha is None and p not in hot.locked)
+    fresh = {r.retouch_id for r in desk.fresh}
+    retired = tuple(r for r in desk.retired if r.retouch_id not in fresh)
+    return Taken(tuple(desk.fresh), tuple(apart), already, unsettled, retired)
+
+
+def _named(desk: _Desk, photo: str | None) -> Photo | None:
+    """The photo that a person named; raises InputError if there is not exactly one."""
+    if photo is None:
+        return None
+    found = [p for i, p in desk.photos.items() if i.startswith(photo.lower())]
+    if len(found) != 1:
+        raise InputError(
+            f"{len(found) or 'No'} photos have an id that begins with {photo!r}.",
+            "Give more of it, as `authface photos list --json` shows it.",
+        )
+    return found[0]
 
 
 def _take_all(
     desk: _Desk, hot: HotFolder, hashed: Mapping[Path, str | None], dry_run: bool
 ) -> tuple[list[Apart], int]:
     """(files kept apart, how many were taken before)."""
-    known = {r.retouch_id for r in desk.retouches}
+    known = {r.retouch_id: r.photo_id for r in desk.retouches}
     apart: list[Apart] = []
     already = 0
     for path, sha256 in hashed.items():
         if sha256 is None:
             continue
-        if sha256 in known:
+        reason = _elsewhere(desk, known.get(sha256))
+        if sha256 in known and not reason:
             already += 1
             continue
-        reason = hot.apart.get(sha256) or _take(desk, path, sha256, dry_run)
+        reason = reason or hot.apart.get(sha256) or _take(desk, path, sha256, dry_run)
         if reason:
             if not reason.startswith(_FOR_NOW):
                 hot.apart[sha256] = reason
             apart.append(Apart(path, reason))
         else:
-            known.add(sha256)
+            known[sha256] = desk.fresh[-1].photo_id
     return apart, already
+
+
+def _elsewhere(desk: _Desk, photo_id: str | None) -> str:
+    """Why a file that was taken before is not taken for the photo that a person names now."""
+    if photo_id is None or desk.named is None or desk.named.photo_id == photo_id:
+        return ""
+    return f"it was taken for the photo {photo_id[:12]} before"
 
 
 def _desk(store: Store, media: Path, tools: Tools, config: RetouchConfig, now: datetime) -> _Desk:
@@ -252,6 +237,8 @@ def _supersede(desk: _Desk, row: Retouch) -> None:
 
 
 def _matched(desk: _Desk, path: Path, sha256: str, picture: Picture) -> Match | NoMatch:
+    if desk.named is not None and sha256 not in desk.photos:
+        return Match(desk.named, "person", 1.0)
     ours, own, origin = read_ids(packet_of(path))
     says = FileSays(path.name, sha256, ours, own | origin, picture.capture)
     photos = list(desk.photos.values())
@@ -285,7 +272,16 @@ def _pair(desk: _Desk, source: Picture, picture: Picture, face: Face) -> Pair:
         if r.box and not r.label.endswith("_face") and r.label not in LANDMARK_NAMES
     )
     tools = desk.tools
-    return Pair(source.pixels_HWC, picture.pixels_HWC, face.box, asked, tools.find, tools.likeness)
+    return Pair(
+        source.pixels_HWC,
+        picture.pixels_HWC,
+        face.box,
+        asked,
+        find=tools.find,
+        landmarks=face.landmarks,
+        likeness=tools.likeness(desk.photos[face.photo_id]) if tools.likeness else unmeasured,
+        bits=(source.bit_depth, picture.bit_depth),
+    )
 
 
 def _row(

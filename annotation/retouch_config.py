@@ -89,12 +89,19 @@ class RetouchConfig(Section):
     most_unasked: float = Field(
         default=0.02, ge=0, le=1, description="changed area outside the regions that were asked for"
     )
-    least_likeness: float = Field(
-        default=0.8, ge=-1, le=1, description="cosine of the face embeddings before and after"
+    most_identity_shift: float = Field(
+        default=0.2, ge=0, le=2, description="cosine distance of the face before and after"
     )
     most_clipped: float = Field(
         default=0.01,
         ge=0,
         le=1,
         description="newly black or white share of the face; more is told to the reviewer",
+    )
+    # Honest 0.015 (a slight lift), contrast raised by a fifth 0.16, half of the levels 0.5.
+    warn_banding: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="share of emptied levels in the face above which the reviewer is told",
     )

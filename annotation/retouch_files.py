@@ -38,19 +38,24 @@ _PACKET = (b"<x:xmpmeta", b"</x:xmpmeta>")
 
 @dataclass(slots=True)
 class HotFolder:
-    """A folder, and what one look leaves for the next.
+    """A folder or a single file, and what one look leaves for the next.
 
+    `photo` is the photo_id, or its beginning, that a person names for what is in there.
     A file of the same size and time is neither read nor decoded again; what was kept apart, by
-    SHA-256 with its reason, is once the tables that said so have changed.
+    SHA-256 with its reason, is once the tables that said so have changed. `locked` are files that
+    can't be opened now, with the system's word for why.
     """
 
     path: Path
+    photo: str | None = None
     hashes: dict[Path, tuple[Stamp, str]] = field(default_factory=dict)
     apart: dict[str, str] = field(default_factory=dict)
     tables: tuple[int | None, ...] = ()
+    locked: dict[Path, str] = field(default_factory=dict)
 
     def look(self) -> dict[Path, Stamp]:
         """The files that may be returned work, with their size and time."""
+        self.locked.clear()
         return {p: stamp for p in returned_files(self.path) if (stamp := stamp_of(p)) is not None}
 
     def knows(self, path: Path, stamp: Stamp) -> bool:
@@ -58,9 +63,15 @@ class HotFolder:
         return path in self.hashes and self.hashes[path][0] == stamp
 
     def hash_of(self, path: Path, stamp: Stamp) -> str | None:
-        """The file's SHA-256; none if it changed since the look, or is changing."""
-        if not self.knows(path, stamp) and (sha256 := settled_hash(path, stamp)) is not None:
-            self.hashes[path] = (stamp, sha256)
+        """The file's SHA-256; none if it changed since the look, is changing, or is locked."""
+        if not self.knows(path, stamp):
+            try:
+                sha256 = settled_hash(path, stamp)
+            except OSError as error:
+                self.locked[path] = error.strerror or type(error).__name__
+                return None
+            if sha256 is not None:
+                self.hashes[path] = (stamp, sha256)
         return self.hashes[path][1] if self.knows(path, stamp) else None
 
     def forget_unless(self, tables: tuple[int | None, ...]) -> None:
@@ -74,10 +85,14 @@ def returned_files(folder: Path) -> Iterator[Path]:
     """Files of the folder that may be returned work, oldest first; temporary ones are passed over.
 
     Files under one of our names come in the order of their versions: copying mixes up times.
-    Raises InputError if it is no folder.
+    A file that is named itself is one. Raises InputError if nothing is there.
     """
+    if folder.is_file():
+        return iter((folder,))
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder.", "Name the folder the retoucher saves into.")
+        raise InputError(
+            f"{folder} is neither a folder nor a file.", "Name the folder the retoucher saves into."
+        )
     found = [
         Path(here) / name
         for here, folders, names in os.walk(folder)
@@ -124,29 +139,34 @@ def packet_of(path: Path) -> bytes:
 
 
 def settled_hash(path: Path, stamp: Stamp | None) -> str | None:
-    """The SHA-256 of a file read to its last byte, none if it changed or is changing."""
+    """The SHA-256 of a file read to its last byte, none if it changed, is changing or is gone.
+
+    Raises OSError if it is there and can't be read.
+    """
     if stamp is None or not stamp[0] or stamp_of(path) != stamp:
         return None
-    with contextlib.suppress(OSError):
-        digest = hashlib.sha256()
-        size = 0
+    digest = hashlib.sha256()
+    size = 0
+    try:
         for block in _blocks(path):
             digest.update(block)
             size += len(block)
-        return digest.hexdigest() if size == stamp[0] and stamp_of(path) == stamp else None
-    return None
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest() if size == stamp[0] and stamp_of(path) == stamp else None
 
 
 def copied(path: Path, media: Path, sha256: str) -> bool:
-    """Copy into media/ by hash; false, and nothing left, if the bytes are others by now."""
+    """Copy into media/ by hash; false, and nothing left, if the bytes are gone or others by now."""
     target = media / media_path(sha256, path)
     if not target.exists():
         digest = hashlib.sha256()
 
         def pieces() -> Iterable[bytes]:
-            for block in _blocks(path):
-                digest.update(block)
-                yield block
+            with contextlib.suppress(OSError):  # cut short, it is not what was hashed
+                for block in _blocks(path):
+                    digest.update(block)
+                    yield block
 
         write_pieces(target, pieces())
         if digest.hexdigest() != sha256:

@@ -35,6 +35,8 @@ _OUR_NAME = re.compile(r"AF-([0-9a-f]{12,64})(?:__v(\d+))?", re.IGNORECASE)
 # What hands and programs put at the end of an edited file's name.
 _ENDINGS = re.compile(r"[-_ ]*\(?(?:edit(?:ed)?|retouch(?:ed)?|ret|final|copy|v\d+|\d+)\)?$")
 _SURE_DIGITS = 12
+_LISTED = 4
+_SAY = "say which one: authface annotate take-back FILE --photo ID"
 _RIVAL = 0.6  # a second photo with so many of the best one's points makes the match doubtful
 
 
@@ -61,7 +63,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The photo, how it was found (id, document, name, capture or pixels), and how sure, 0 to 1."""
+    """The photo, how it was found (id, document, name, capture, pixels, or a person said so), and
+    how sure, 0 to 1."""
 
     photo: Photo
     method: str
@@ -149,13 +152,21 @@ def match(
         found = list(way())
         if len(found) == 1:
             return Match(found[0], method, 1.0 if method in ("id", "document") else 0.9)
-        clash = clash or (f"{len(found)} photos fit its {method}" if found else "")
+        clash = clash or (f"{_listed(found)} fit its {method}" if found else "")
         if method == "id" and not found and _claims(says):
             return NoMatch(f"it carries the id {_claims(says)[:12]}, which no photo here has")
     by_pixels = _by_pixels(seen(), photos, config)
     if isinstance(by_pixels, NoMatch) and clash:
-        return NoMatch(f"{clash}, and the pixels do not decide: {by_pixels.reason}")
+        why = by_pixels.reason.removesuffix(f"; {_SAY}")
+        return NoMatch(f"{clash}, and the pixels do not decide: {why}; {_SAY}")
     return by_pixels
+
+
+def _listed(photos: Sequence[Photo]) -> str:
+    """How many, and the names and ids of the first."""
+    named = [f"{PurePath(p.path).name} ({p.photo_id[:_SURE_DIGITS]})" for p in photos[:_LISTED]]
+    more = ", ..." if len(photos) > _LISTED else ""
+    return f"{len(photos)} photos ({', '.join(named)}{more})"
 
 
 def _values(found: Mapping[str, set[str]], *names: str) -> frozenset[str]:
@@ -231,9 +242,9 @@ def _by_pixels(seen: Seen, photos: Sequence[Photo], config: RetouchConfig) -> Ma
         return NoMatch("no photo here shows the same picture")
     found.sort(key=lambda f: (-f[0], f[2].photo_id))
     best = found[0]
-    if len(found) > 1 and found[1][0] > _RIVAL * best[0]:
-        names = " and ".join(PurePath(f[2].path).name for f in found[:2])
-        return NoMatch(f"two photos show the same picture: {names}")
+    rivals = [photo for inliers, _, photo in found if inliers > _RIVAL * best[0]]
+    if len(rivals) > 1:
+        return NoMatch(f"{_listed(rivals)} show the same picture; {_SAY}")
     return Match(best[2], "pixels", round(min(1.0, best[0] / (best[0] + config.least_inliers)), 3))
 
 

@@ -24,6 +24,7 @@ _SIDE = 1200  # px long side at which points are matched
 _POINTS = 2000
 _NEAREST = 0.8  # a match must be so much nearer than the second best. Source: Lowe, IJCV 2004, 7.1
 _NEAR = 3.0  # px at _SIDE that a point may miss its place by
+_MOST_SCALE = 32.0  # an 8K photo's thumbnail is still the same picture
 _PATCHES, _PATCH = 9, 128  # patches a side, and their side in px
 _WINDOW = 63  # px of a patch that is followed; the rest is room to move in
 _STRONG = 32.0  # grey levels of detail that each patch is brought to, whatever its light
@@ -88,6 +89,8 @@ def match_points(source_HWC: Pixels, returned_HWC: Pixels) -> Registration | Non
     )
     if found is None or int(kept.sum()) < 8 or not np.isfinite(found).all():
         return None
+    if not 1 / _MOST_SCALE <= math.hypot(*found[:, 0]) <= _MOST_SCALE:
+        return None
     # OpenCV counts from a pixel's centre, the house from its corner.
     matrix_23 = np.asarray(found, np.float64)
     matrix_23[:, 2] += 0.5 - matrix_23[:, :2] @ (0.5, 0.5)
@@ -110,7 +113,10 @@ def _points(pixels_HWC: Pixels, share: float) -> tuple[Any, Any]:
 
 
 def _pairs(here: tuple[Any, Any], there: tuple[Any, Any]) -> NDArray[np.float64]:
-    """N x 2 x 2: places of points that look alike, here and there."""
+    """N x 2 x 2: places of points that look alike, here and there; each point there only once.
+
+    Otherwise a hundred points that look like one there would agree on a picture shrunk onto it.
+    """
     import cv2
 
     none = np.zeros((0, 2, 2))
@@ -119,9 +125,10 @@ def _pairs(here: tuple[Any, Any], there: tuple[Any, Any]) -> NDArray[np.float64]
     matcher = cv2.FlannBasedMatcher({"algorithm": 1, "trees": 2}, {"checks": 32})
     found = matcher.knnMatch(here[1], there[1], k=2)
     good = [m for m, n in (p for p in found if len(p) == 2) if m.distance < _NEAREST * n.distance]
-    if not good:
+    best = {there[0][m.trainIdx].pt: m for m in sorted(good, key=lambda m: -m.distance)}
+    if not best:
         return none
-    return np.array([(here[0][m.queryIdx].pt, there[0][m.trainIdx].pt) for m in good])
+    return np.array([(here[0][m.queryIdx].pt, place) for place, m in best.items()])
 
 
 def _refined(source_HWC: Pixels, returned_HWC: Pixels, rough_23: Matrix) -> Matrix:

@@ -249,7 +249,7 @@ class Studio:
         return ids
 
     def drop_task(self, task_id: int) -> None:
-        """Delete a task; used only for copies that nobody has answered."""
+        """Delete a task; used only for what nobody has answered."""
         with self._remote("deleting a task"):
             self._sdk.tasks.delete(id=str(task_id), request_options=ONCE)
 

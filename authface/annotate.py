@@ -226,6 +226,10 @@ def _say_pushed(pushed: Pushed, *, dry_run: bool) -> None:
         console.say(
             f"  {pushed.copies_removed} unanswered second copies {would or 'were '}removed."
         )
+    if pushed.withdrawn:
+        console.say(
+            f"  {pushed.withdrawn} reviews {would or 'were '}withdrawn: a newer file came back."
+        )
     for project in pushed.projects:
         console.say(f"  {project.title}: {project.url}")
     for why, photos in pushed.refused.items():

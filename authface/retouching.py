@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +16,24 @@ from authface import console
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
-    from annotation.retouch import Taken, Tools
+    from annotation.retouch_tools import Taken, Tools
     from authface.sections import Settings
+    from data_manifests.records import Retouch
+    from data_manifests.store import Store
 
 __all__ = ["retouch_list", "take_back"]
 
 
 def take_back(
-    folder: Annotated[Path, typer.Argument(help="Folder the retoucher saves into; only read.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder the retoucher saves into, or one file of it; only read."),
+    ],
     workspace: WorkspaceOption = None,
+    photo: Annotated[
+        str | None,
+        typer.Option(help="Id of the photo that the one file belongs to, or its beginning."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again until Ctrl-C.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Match and check, and write nothing.")
@@ -31,27 +41,46 @@ def take_back(
 ) -> None:
     """Match retouched files to their photos, check them, and ask for a review of those that pass.
 
-    Exit code 3: some files were kept apart; they stay where they are.
+    Exit code 3: some files were kept apart; they stay where they are. Where it can't tell which
+    photo a file belongs to, name it with --photo.
 
     Example: authface annotate take-back /shares/retouched
     """
     from annotation.retouch import take_back as take
     from annotation.retouch_files import HotFolder
+    from data_manifests.errors import InputError
     from data_manifests.store import Store
 
     space, settings = open_workspace(workspace)
     config, store = settings.retouch, Store(space.tables)
     told: set[str] = set()
-    hot = HotFolder(folder)
-    with _tools(settings) as tools:
-        while True:
+    if photo is not None and folder.is_dir():
+        raise InputError(
+            f"--photo names one photo, and {folder} is a folder.",
+            "Name the file that belongs to it.",
+        )
+    hot = HotFolder(folder, photo)
+    with _tools(settings, store) as tools:
+
+        def look() -> Taken:
             taken = take(store, space.media, hot, tools, config=config, dry_run=dry_run)
             _say(taken, told, quiet=watch, dry_run=dry_run)
-            if not watch:
-                break
-            time.sleep(config.poll_s)
-    if taken.apart:
-        raise typer.Exit(console.PARTIAL)
+            return taken
+
+        if watch:
+            _look_again(look, config.poll_s)
+        elif look().apart:
+            raise typer.Exit(console.PARTIAL)
+
+
+def _look_again(look: Callable[[], Taken], every_s: float) -> None:
+    """Until Ctrl-C; a look that it breaks off has written nothing, and the next one finds all."""
+    try:
+        while True:
+            look()
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        console.done("Stopped watching.")
 
 
 def retouch_list(workspace: WorkspaceOption = None) -> None:
@@ -107,22 +136,17 @@ def _wanted(standing: Any, said: Any, notes: list[str]) -> str:
 
 
 def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
-    for row in taken.retouches:
-        name = row.verdicts[0].reason.removeprefix("came back as ")
-        head = f"{name} -> photo {row.photo_id[:12]} by {row.match_method}, round {row.round}"
-        if row.state == "waiting":
-            console.done(f"{head}: passes, waits for a review")
-        elif row.state == "superseded":
-            console.note(f"{head}: passes, but {row.reasons[0]}")
-        else:
-            console.note(f"{head}: goes back: {'; '.join(row.reasons)}")
-    for one in taken.apart:
-        line = f"{one.path.name}: kept apart: {one.reason}"
+    for row in (*taken.retired, *taken.retouches):
+        _say_row(row)
+    lines = [f"{one.path.name}: kept apart: {one.reason}" for one in taken.apart]
+    lines += [
+        f"{path.name}: still being written; it is taken at the next look"
+        for path in taken.unsettled
+    ]
+    for line in lines:
         if line not in told:
             told.add(line)
             console.note(line)
-    for path in taken.unsettled:
-        console.note(f"{path.name}: still being written; it is taken at the next look")
     good = sum(r.state == "waiting" for r in taken.retouches)
     back = sum(r.state == "fix" for r in taken.retouches)
     if not quiet or taken.retouches:
@@ -131,11 +155,35 @@ def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
             f"{back} go back; {taken.already} were taken before, "
             f"{len(taken.apart)} kept apart."
         )
+    _say_unmeasured(taken)
+
+
+def _say_row(row: Retouch) -> None:
+    from annotation.comparison import warnings
+
+    name = row.verdicts[0].reason.removeprefix("came back as ")
+    head = f"{name} -> photo {row.photo_id[:12]} by {row.match_method}, round {row.round}"
+    if row.state == "waiting":
+        warned = "".join(f"; the reviewer is told: {w}" for w in warnings(row))
+        console.done(f"{head}: passes, waits for a review{warned}")
+    elif row.state == "superseded":
+        console.note(f"{head}: passed, but {row.reasons[0]}")
+    else:
+        console.note(f"{head}: goes back: {'; '.join(row.reasons)}")
+
+
+def _say_unmeasured(taken: Taken) -> None:
+    """Files whose identity was not measured, counted by the reason."""
+    verdicts = (v for r in taken.retouches for v in r.verdicts)
+    reasons = Counter(v.reason for v in verdicts if v.gate == "identity" and v.value is None)
+    for why, count in reasons.items():
+        console.note(f"In {count} of them {why}. Only the shift of landmarks tells.")
 
 
 @contextmanager
-def _tools(settings: Settings) -> Iterator[Tools]:
-    from annotation.retouch import Picture, Tools
+def _tools(settings: Settings, store: Store) -> Iterator[Tools]:
+    from annotation.retouch_tools import Picture, Tools
+    from authface.likeness import open_likeness
     from curation.colour import pyramid, to_deep_srgb, to_srgb
     from curation.crops import warp
     from curation.duplicates import perceptual_hash
@@ -167,4 +215,5 @@ def _tools(settings: Settings) -> Iterator[Tools]:
             return Picture(shown, facts.bit_depth, facts.capture, decoded)
 
         find = landmarks if finder.has_landmarks else None
-        yield Tools(read, cut, perceptual_hash, find)
+        likeness = open_likeness(store, settings.ingest.identity)
+        yield Tools(read, cut, perceptual_hash, find, likeness)

@@ -45,6 +45,10 @@ TEMPLATE = """\
 
 [annotate]
 
+[retouch]
+# settle_s = 3.0           # s; so long a returned file must stay the same to be taken
+# most_identity_shift = 0.2  # needs [ingest.identity] enabled = true, and consents for it
+
 [manifest]
 
 [prior]

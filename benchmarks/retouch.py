@@ -83,6 +83,7 @@ def landmarks(pixels: Pixels) -> tuple[Point, ...]:
 
 # ---- judging
 
+TOLD_ONLY = ("clipping", "landmarks", "identity", "bit_depth", "banding")
 AT_LEAST = ("registration", "overlap", "fine_detail", "texture_1", "texture_2", "resolution")
 
 
@@ -101,7 +102,7 @@ def judge(one: Portrait, returned: Pixels) -> Judged:
     started = time.perf_counter()
     found = check(Pair(one.pixels, returned, one.face, find=landmarks), RetouchConfig())
     spent = time.perf_counter() - started
-    counted = [v for v in found.verdicts if v.gate not in ("clipping", "landmarks")]
+    counted = [v for v in found.verdicts if v.gate not in TOLD_ONLY]
     worst = max(counted, key=strain)
     return Judged(found.good, strain(worst), worst, spent, found.verdicts)
 

@@ -256,6 +256,7 @@ BAD: dict[str, Callable[[Portrait], Pixels]] = {
     "liquify eye": lambda p: liquified(p, 0.02, 0.3, 0.4, 0.08),
     "liquify nose": lambda p: liquified(p, 0.02, 0.42, 0.6, 0.06),
     "sharpened": sharpened,
+    "cropped tightly": smaller_face_too_far,
     "mirrored": lambda p: np.ascontiguousarray(p.pixels[:, ::-1]),
 }
 
@@ -267,8 +268,16 @@ FAINT: dict[str, Callable[[Portrait], Pixels]] = {
     "faint smoothing 30 %": lambda p: mixed(p, bilateral(40)(p), 0.3),
     "faint smoothing 15 %": lambda p: mixed(p, bilateral(40)(p), 0.15),
     "faint shift 0.2": moved(0.2, 0),
+    "faint banding": lambda p: posterised(p, 128),
     "faint liquify": lambda p: liquified(p, 0.008, 0.12, 0.75, 0.12),
 }
+
+
+def posterised(one: Portrait, levels: int) -> Pixels:
+    """Fewer levels in each channel, as 8 bits have after curves that undo each other."""
+    step = 255 / (levels - 1)
+    table = (np.round(np.arange(256) / step) * step).round().astype(np.uint8)
+    return table[one.pixels]
 
 
 def mixed(one: Portrait, other: Pixels, share: float) -> Pixels:

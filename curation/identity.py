@@ -30,10 +30,12 @@ from data_manifests.records import Consent, Crop, Face, Photo
 from data_manifests.store import Store
 
 __all__ = [
+    "PURPOSE",
     "FaceEmbedder",
     "Identified",
     "allowed_faces",
     "clear_groups",
+    "cut_face",
     "identify",
     "open_face_embedder",
 ]
@@ -96,7 +98,7 @@ def open_face_embedder(model: Path | None = None) -> FaceEmbedder:
 
     def embed(faces: Sequence[NDArray[np.uint8]]) -> Vectors:
         if not loaded:
-            loaded.append(cv2.FaceRecognizerSF.create(str(found), ""))
+            loaded.append(_load(found))
         rows = [loaded[0].feature(np.ascontiguousarray(f[..., ::-1])).ravel() for f in faces]
         return unit(np.array(rows, dtype=np.float32))
 
@@ -185,6 +187,20 @@ def allowed_faces(
     return allowed, dict(refused)
 
 
+def cut_face(
+    pixels_HWC: NDArray[np.uint8], landmarks_52: NDArray[np.float64]
+) -> NDArray[np.uint8] | None:
+    """The 112 px face on ArcFace's template that the embedder takes, from sRGB pixels.
+
+    `landmarks_52` are in those pixels and in the order of LANDMARK_NAMES; none where they allow no
+    similarity transform.
+    """
+    found, _ = cv2.estimateAffinePartial2D(landmarks_52, TEMPLATE_112, method=cv2.LMEDS)
+    if found is None or not np.isfinite(found).all():
+        return None
+    return _cut(pixels_HWC, np.asarray(found, np.float64))
+
+
 def _read_all(
     faces: Sequence[Face], media: Path, embed: FaceEmbedder
 ) -> Iterator[tuple[Face, NDArray[np.float32]]]:
@@ -214,21 +230,15 @@ def _aligned_112(face: Face, media: Path) -> NDArray[np.uint8] | None:
         return None
     if pixels_HWC.dtype == np.uint16:
         pixels_HWC = (pixels_HWC >> 8).astype(np.uint8)
-    matrix_23 = _to_template(face, crop)
-    return None if matrix_23 is None else _cut(np.asarray(pixels_HWC, np.uint8), matrix_23)
+    points = np.array([(p.x, p.y, 1.0) for p in face.landmarks])
+    return cut_face(
+        np.asarray(pixels_HWC, np.uint8), points @ np.array(crop.matrix).reshape(2, 3).T
+    )
 
 
 def _small_crop(face: Face) -> Crop | None:
     of_kind = {c.kind: c for c in face.crops}
     return of_kind.get("aligned_512") or of_kind.get("aligned")
-
-
-def _to_template(face: Face, crop: Crop) -> NDArray[np.float64] | None:
-    """The similarity from crop pixels to the template, through the face's own landmarks."""
-    points = np.array([(p.x, p.y, 1.0) for p in face.landmarks])
-    in_crop = points @ np.array(crop.matrix).reshape(2, 3).T
-    found, _ = cv2.estimateAffinePartial2D(in_crop, TEMPLATE_112, method=cv2.LMEDS)
-    return None if found is None or not np.isfinite(found).all() else np.asarray(found)
 
 
 def _cut(pixels_HWC: NDArray[np.uint8], matrix_23: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -247,6 +257,16 @@ def _cut(pixels_HWC: NDArray[np.uint8], matrix_23: NDArray[np.float64]) -> NDArr
         borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(cut, dtype=np.uint8)
+
+
+def _load(model: Path) -> Any:
+    try:
+        return cv2.FaceRecognizerSF.create(str(model), "")
+    except cv2.error as error:
+        raise ConfigError(
+            f"OpenCV can't load {model} as SFace's model.",
+            "Check it with `authface models verify`.",
+        ) from error
 
 
 def _sface() -> Path | None:

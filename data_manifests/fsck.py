@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from data_manifests.errors import ManifestError
 from data_manifests.log import last_version, log_file, log_folder, read_commit
@@ -34,9 +35,10 @@ MEDIA_COLUMNS: dict[type, tuple[str, ...]] = {
     Sample: ("crop_path",),
     Task: ("image_path",),
     Annotation: ("regions",),
-    Retouch: ("path",),
+    Retouch: ("path", "crop"),
 }
-_WITHIN = {"crops": "path", "regions": "mask_path"}  # lists: where each of their rows says it
+# Lists and a single row within a row: where they say it.
+_WITHIN = {"crops": "path", "crop": "path", "regions": "mask_path"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,15 @@ def named_media(store: Store, noun: type) -> Iterator[tuple[str, str]]:
     for batch in dataset.to_batches(columns=[key_of(noun), *there], batch_size=4096):
         for row in batch.to_pylist():
             for column in there:
-                held = row[column]
-                field = _WITHIN.get(column)
-                paths = [c.get(field) for c in held or ()] if field else [held]
-                yield from ((str(row[key_of(noun)]), path) for path in paths if path)
+                paths = _paths(row[column], _WITHIN.get(column))
+                yield from ((str(row[key_of(noun)]), path) for path in paths)
+
+
+def _paths(held: Any, field: str | None) -> list[str]:
+    """The paths that a column's value names: itself, or in the rows it holds."""
+    rows = held if isinstance(held, list) else [held]
+    found = (row.get(field) if field else row for row in rows if row)
+    return [path for path in found if path]
 
 
 def _media_claims(media: Path) -> Iterator[_Claim]:

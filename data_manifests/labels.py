@@ -137,7 +137,9 @@ class Retouch:
     retouch_id: str = column("SHA-256 of the returned file", key=True)
     photo_id: str = column("the photo it was made from")
     path: str = column("the copy below media/; how it was called is in the verdict found")
-    match_method: str = column("how it was matched: id, document, name, capture or pixels")
+    match_method: str = column(
+        "how it was matched: id, document, name, capture, pixels, or person if somebody said so"
+    )
     match_score: float = column("how sure the match is, 0 to 1")
     round: int = column("1 for the first return", default=1)
     verdicts: tuple[Verdict, ...] = column(

@@ -21,6 +21,7 @@ from annotation.retouch_match import (
     normal_stem,
     read_ids,
 )
+from annotation.retouch_register import match_points
 from data_manifests.records import Box, Photo, Point, Verdict
 
 FACE = Box(left=170, top=60, right=280, bottom=190)
@@ -122,6 +123,28 @@ def test_moved_landmarks_only_warn_where_the_pixels_did_not_move() -> None:
     soft = np.exp(-((x - 205) ** 2 + (y - 112) ** 2) / 200)
     pushed = cv2.remap(SOURCE, x - 3 * soft, y, cv2.INTER_CUBIC)
     assert not gates(pushed, find=jittering(3))["landmarks"].keep
+
+
+def dots(count: int, seed: int) -> Pixels:
+    """Dots that all look alike, on grey."""
+    rng, out = np.random.default_rng(seed), np.full((512, 512, 3), 128, np.uint8)
+    for x, y in rng.integers(30, 482, (count, 2)).tolist():
+        cv2.circle(out, (x, y), 6, (30, 30, 30), -1)
+        cv2.circle(out, (x + 9, y + 4), 3, (230, 230, 230), -1)
+    return cv2.GaussianBlur(out, (0, 0), 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "returned"),
+    [(dots(150, 1), dots(1, 5)), (data.coins(), data.brick()), (data.coins(), data.text())],
+    ids=["dots", "coins and bricks", "coins and text"],
+)
+def test_a_picture_shrunk_onto_one_point_is_no_match(source: Pixels, returned: Pixels) -> None:
+    assert match_points(*(rgb(p) for p in (source, returned))) is None
+
+
+def rgb(pixels: Pixels) -> Pixels:
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 @pytest.mark.parametrize("by", [0.25, 0.5, 3.0])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -18,15 +21,17 @@ from typer.testing import CliRunner
 from annotation.ledger import one_at_a_time
 from annotation.retouch import Picture, Tools, take_back
 from annotation.retouch_config import RetouchConfig
-from annotation.retouch_files import HotFolder
+from annotation.retouch_files import HotFolder, Stamp
 from authface.cli import app
 from authface.settings import init_workspace
 from curation.crops import align_matrix
-from data_manifests.errors import UnreadablePhoto
+from data_manifests.consent import grant
+from data_manifests.errors import InputError, UnreadablePhoto
 from data_manifests.media import write_media
 from data_manifests.records import (
     Box,
     Consensus,
+    Consent,
     Crop,
     Face,
     Photo,
@@ -303,3 +308,151 @@ def test_a_returned_file_that_is_gone_from_media_is_found(
     done = CliRunner().invoke(app, ["manifest", "fsck", "-w", str(root)])
     assert done.exit_code == 3
     assert row.path in done.output.replace("\n", "")
+
+
+def flat(faces: Sequence[np.ndarray]) -> np.ndarray:
+    """A stand-in for SFace: the first face it is shown is one person, the second another."""
+    return np.eye(len(faces), 4, dtype=np.float32)
+
+
+def test_identity_is_measured_where_settings_and_consent_allow_it_and_else_it_is_said(
+    place: tuple[Path, Path, Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, hot, photo = place
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
+    assert "In 1 of them identity was not measured: [ingest.identity] is off" in said(root, hot)
+    with (root / "authface.toml").open("a") as file:
+        file.write("\n[ingest.identity]\nenabled = true\n")
+    assert "does not cover identity_embedding (no_consent)" in said(root, hot)
+    store = Store(root / "tables")
+    start = datetime.now(UTC) - timedelta(days=1)
+    consent = Consent(
+        consent_id="c", purposes=("identity_embedding",), basis="release", valid_from=start
+    )
+    grant(store, consent)
+    store.upsert(Photo, [replace(photo, consent_id="c")], why="test")
+    monkeypatch.setattr("authface.likeness._sface", lambda: flat)
+    told = said(root, hot)
+    assert "it looks like somebody else: identity 1.00 off" in told
+    assert "not measured" not in told
+    take(root, hot)
+    (row,) = store.read(Retouch)
+    shift = next(v for v in row.verdicts if v.gate == "identity")
+    assert (row.state, shift.value, shift.threshold, shift.keep) == ("fix", 1.0, 0.2, False)
+
+
+def said(root: Path, hot: Path) -> str:
+    """What a dry run says, its lines joined."""
+    return " ".join(take(root, hot, "--dry-run")[1].split())
+
+
+def test_a_file_that_fits_two_photos_is_taken_for_the_one_that_a_person_names(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    store = Store(root / "tables")
+    twin = replace(photo, photo_id="b" * 64, path=str(hot.parent / "b" / "IMG_0007.png"))
+    store.upsert(Photo, [twin], why="test")
+    file = hot / "IMG_0007-Edit.tif"
+    Image.fromarray(healed()).save(file)
+    code, told = take(root, hot)
+    told = "".join(told.split())
+    assert code == 3
+    for photo_id in (photo.photo_id, twin.photo_id):
+        assert f"IMG_0007.png({photo_id[:12]})" in told
+    assert "authfaceannotatetake-backFILE--photoID" in told
+    code, told = take(root, file, "--photo", photo.photo_id[:12])
+    assert code == 0, told
+    (row,) = store.read(Retouch)
+    assert (row.photo_id, row.match_method, row.match_score) == (photo.photo_id, "person", 1.0)
+    assert row.state == "waiting"
+    code, told = take(root, file, "--photo", "bbbb")
+    assert code == 3
+    assert f"it was taken for the photo {photo.photo_id[:12]} before" in " ".join(told.split())
+    assert len(store.read(Retouch)) == 1
+
+
+def test_what_a_person_names_is_checked_like_any_other_file(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    Image.fromarray(data.coffee()).save(hot / "coffee.png")
+    assert take(root, hot / "coffee.png", "--photo", photo.photo_id)[0] == 0
+    (row,) = Store(root / "tables").read(Retouch)
+    assert (row.state, row.match_method) == ("fix", "person")
+    assert "it shows another picture" in row.reasons[0]
+    original = take(root, Path(photo.path), "--photo", photo.photo_id)
+    assert original[0] == 3
+    assert "byte for byte" in original[1]
+
+
+def test_a_photo_is_named_for_one_file_and_by_an_id_that_is_there(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    Image.fromarray(healed()).save(hot / "x.tif")
+    for asked, why in (
+        ((hot, "--photo", photo.photo_id), "hot is a folder"),
+        ((hot / "x.tif", "--photo", "zzz"), "No photos have an id that begins with 'zzz'"),
+        ((hot / "gone.tif",), "is neither a folder nor a file"),
+    ):
+        with pytest.raises(InputError, match=why):
+            take(root, *asked)
+    assert not Store(root / "tables").read(Retouch)
+
+
+def test_of_several_files_for_a_photo_the_newest_counts_and_the_others_say_why(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, _ = place
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit-1.tif")
+    take(root, hot)
+    for age, left in ((100, 10), (200, 20)):
+        file = hot / f"IMG_0007-Edit-{age}.tif"
+        Image.fromarray(np.ascontiguousarray(healed()[:, left:])).save(file)
+        os.utime(file, (4e9 + age, 4e9 + age))
+    told = " ".join(take(root, hot)[1].split())
+    for loser, number, by in (("IMG_0007-Edit-1.tif", 1, 2), ("IMG_0007-Edit-100.tif", 2, 3)):
+        head = told[told.index(f"{loser} ->") :]
+        assert f"round {number}: passed, but round {by} came back before it was reviewed" in head
+    assert "Took 2: 1 to review, 0 go back; 1 were taken before, 0 kept apart." in told
+    states = {r.round: r.state for r in Store(root / "tables").read(Retouch)}
+    assert states == {1: "superseded", 2: "superseded", 3: "waiting"}
+
+
+class AsNobody(HotFolder):
+    """A folder whose files are opened without root's rights, which know no locks."""
+
+    def hash_of(self, path: Path, stamp: Stamp) -> str | None:
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            return super().hash_of(path, stamp)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+def test_a_locked_file_is_kept_apart_for_now_and_looked_at_when_it_can_be_opened(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, _, _ = place
+    tools = Tools(unreadable, lambda *_: (b"", "", 8), lambda _: "")
+    store, config = Store(root / "tables"), RetouchConfig(settle_s=0)
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is for its owner only
+        Path(name).chmod(0o755)
+        file, hot = Path(name) / "IMG_0007-Edit.tif", AsNobody(Path(name))
+        file.write_bytes(b"II*\0")
+        file.chmod(0)
+        locked = take_back(store, root / "media", hot, tools, config=config)
+        file.chmod(0o644)
+        opened = take_back(store, root / "media", hot, tools, config=config)
+    (one,), (other,) = locked.apart, opened.apart
+    assert one.reason == "for now, it can't be opened: Permission denied"
+    assert locked.unsettled == ()
+    assert other.reason.startswith("a picture can't be read")
+
+
+def unreadable(path: Path) -> Picture:
+    raise UnreadablePhoto(f"{path.name} is damaged.", "Save it again.")

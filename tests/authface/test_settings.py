@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from authface.sections import Settings
 from authface.settings import find_workspace, init_workspace, open_workspace
 from data_manifests.errors import ConfigError
 
@@ -16,6 +18,11 @@ def test_a_fresh_workspace_opens_with_the_defaults(tmp_path: Path) -> None:
     assert file.exists()
     _, settings = open_workspace(tmp_path / "w")
     assert settings.ingest.gates.least_long_side == 8192
+
+
+def test_a_fresh_workspace_file_shows_every_section(tmp_path: Path) -> None:
+    file, _ = init_workspace(tmp_path / "w")
+    assert list(tomllib.loads(file.read_text())) == list(Settings.model_fields)
 
 
 def test_init_again_changes_nothing(tmp_path: Path) -> None:

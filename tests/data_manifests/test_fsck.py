@@ -15,7 +15,7 @@ from data_manifests import fsck
 from data_manifests.fsck import Proof, prove
 from data_manifests.log import log_file
 from data_manifests.media import Workspace, write_media
-from data_manifests.records import Consent, Photo
+from data_manifests.records import Consent, Crop, Photo, Retouch
 from data_manifests.store import Store
 
 
@@ -66,6 +66,35 @@ def test_a_missing_file_is_named(workspace: Workspace, kind: str) -> None:
     path = sorted((workspace.tables / "photos").glob(kind))[0]
     path.unlink()
     assert [p.path for p in faults(workspace) if Path(p.path).resolve() == path.resolve()]
+
+
+def test_a_missing_crop_of_a_returned_file_is_named_and_one_without_a_crop_is_none(
+    workspace: Workspace,
+) -> None:
+    """The crop stands in the row itself, neither a path nor a list."""
+    returned, _ = write_media(workspace.media, "retouches", b"a returned file", ".tif")
+    cut, sha256 = write_media(workspace.media, "crops", b"its crop", ".png")
+    crop = Crop(
+        path=cut, sha256=sha256, kind="aligned", width=8, height=8, matrix=(1, 0, 0, 0, 1, 0)
+    )
+    whole = Retouch(
+        retouch_id="r1",
+        photo_id="0",
+        path=returned,
+        match_method="id",
+        match_score=1.0,
+        state="waiting",
+        crop=crop,
+    )
+    failed = replace(whole, retouch_id="r2", crop=None, state="fix")
+    store = Store(workspace.tables)
+    store.upsert(Retouch, [whole, failed], why="test")
+    assert not faults(workspace)
+    named = sorted(fsck.named_media(store, Retouch))
+    assert named == sorted([("r1", returned), ("r1", cut), ("r2", returned)])
+    (workspace.media / cut).unlink()
+    (fault,) = faults(workspace)
+    assert (Path(fault.path), fault.fault) == (workspace.media / cut, "is missing, and r1 names it")
 
 
 def test_a_commit_without_a_seal_is_named_until_the_next_write(workspace: Workspace) -> None:
