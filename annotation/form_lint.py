@@ -12,7 +12,7 @@ from xml.etree import ElementTree as Xml
 
 from annotation.form import Form
 
-__all__ = ["DATA_KEYS", "NO_KEY", "TOOL_KEYS", "form_faults", "missing_data", "xml_faults"]
+__all__ = ["DATA_KEYS", "NO_KEY", "TOOL_KEYS", "form_faults", "xml_faults"]
 
 # Keys that the editor keeps for its own tools: a form must not take them.
 TOOL_KEYS = frozenset("vhkropbeu")
@@ -68,11 +68,6 @@ def xml_faults(xml: str, data_keys: Collection[str] = DATA_KEYS) -> list[str]:
         *_condition_faults_of(root),
         *_data_faults_of(root, data_keys),
     ]
-
-
-def missing_data(xml: str, data: Collection[str]) -> list[str]:
-    """The data keys that a configuration asks for and a task's data lacks."""
-    return sorted(_asked_keys(Xml.fromstring(xml)) - set(data))
 
 
 def _name_faults(form: Form) -> Iterator[str]:
