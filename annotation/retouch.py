@@ -25,7 +25,17 @@ from annotation.retouch_files import (
     media_path,
     packet_of,
 )
-from annotation.retouch_match import FileSays, Match, NoMatch, Seen, match, named_round, read_ids
+from annotation.retouch_match import (
+    GUESSES,
+    FileSays,
+    Match,
+    NoMatch,
+    Seen,
+    contradicted,
+    match,
+    named_round,
+    read_ids,
+)
 from annotation.retouch_pixels import Pixels
 from annotation.retouch_tools import Apart, Picture, Taken, Tools
 from annotation.standing import move, standings
@@ -175,11 +185,12 @@ def _take(desk: _Desk, path: Path, sha256: str, dry_run: bool) -> str:
         if why or face is None:
             return why or "no face was found in its photo"
         source = _original(desk, photo)
-    except UnreadablePhoto as error:
-        return f"a picture can't be read: {error}"
     except AuthFaceError as error:
-        return str(error)
+        unread = "a picture can't be read: " if isinstance(error, UnreadablePhoto) else ""
+        return f"{unread}{error}"
     checked = check(_pair(desk, source, picture, face), desk.config)
+    if checked.registration is None and found.method in GUESSES:
+        return contradicted(found, checked.verdicts[0].reason)
     row = _row(desk, path, sha256, found, checked, picture)
     if not dry_run:
         if not copied(path, desk.media, sha256):

@@ -17,10 +17,12 @@ from annotation.retouch_register import match_points
 from data_manifests.records import Capture, Photo
 
 __all__ = [
+    "GUESSES",
     "FileSays",
     "Match",
     "NoMatch",
     "Seen",
+    "contradicted",
     "export_name",
     "match",
     "normal_stem",
@@ -34,6 +36,7 @@ _XMP_LIMIT = 4_000_000  # bytes; Photoshop's history can be long
 _OUR_NAME = re.compile(r"AF-([0-9a-f]{12,64})(?:__v(\d+))?", re.IGNORECASE)
 # What hands and programs put at the end of an edited file's name.
 _ENDINGS = re.compile(r"[-_ ]*\(?(?:edit(?:ed)?|retouch(?:ed)?|ret|final|copy|v\d+|\d+)\)?$")
+GUESSES = ("name", "capture")  # cameras count from 1 again, and two may shoot at one moment
 _SURE_DIGITS = 12
 _LISTED = 4
 _SAY = "say which one: authface annotate take-back FILE --photo ID"
@@ -162,9 +165,16 @@ def match(
     return by_pixels
 
 
+def contradicted(found: Match, why: str) -> str:
+    """The reason to keep a file apart whose pixels speak against a guess."""
+    return f"its {found.method} fits {_listed([found.photo])}, but {why}; {_SAY}"
+
+
 def _listed(photos: Sequence[Photo]) -> str:
     """How many, and the names and ids of the first."""
     named = [f"{PurePath(p.path).name} ({p.photo_id[:_SURE_DIGITS]})" for p in photos[:_LISTED]]
+    if len(photos) == 1:
+        return f"the photo {named[0]}"
     more = ", ..." if len(photos) > _LISTED else ""
     return f"{len(photos)} photos ({', '.join(named)}{more})"
 

@@ -18,7 +18,7 @@ from annotation.rules import broken
 from annotation.tasks import retouch_tasks
 from data_manifests.media import write_media
 from data_manifests.records import Consensus, Photo, Task
-from tests.annotation.pages import open_stream, seen_without_scrolling, submit
+from tests.annotation.pages import drag, open_stream, pick_label, seen_without_scrolling, submit
 
 if TYPE_CHECKING:
     from tests.annotation.conftest import Desk
@@ -36,21 +36,6 @@ def ask_to_retouch(desk: Desk, photo: Photo) -> str:
     return next(p.url for p in desk.push().projects if p.kind == "retouch")
 
 
-def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """From one place to another, each as shares of the picture's width and height."""
-    canvas = page.locator(".konvajs-content canvas").first.bounding_box()
-    width = canvas["height"] * 680 / 1024  # the canvas is wider than the picture in it
-    (x0, y0), (x1, y1) = (
-        (canvas["x"] + width * x, canvas["y"] + canvas["height"] * y) for x, y in (start, end)
-    )
-    page.mouse.move(x0, y0)
-    page.mouse.down()
-    page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2, steps=4)
-    page.mouse.move(x1, y1, steps=4)
-    page.mouse.up()
-    page.wait_for_timeout(500)
-
-
 def test_a_photographer_marks_what_to_retouch_and_the_pull_finds_it(
     desk: Desk, add_photos: AddPhotos, page: Any, tmp_path: Path
 ) -> None:
@@ -59,7 +44,7 @@ def test_a_photographer_marks_what_to_retouch_and_the_pull_finds_it(
     page.screenshot(path=tmp_path / "retouch.png")
     assert seen_without_scrolling(page, "blemish", "over_smoothed", "Note for the retoucher")
 
-    page.keyboard.press("1")
+    pick_label(page, "1", "retouch_area", "blemish", tool="RectangleTool")
     drag(page, (0.3, 0.3), (0.5, 0.4))
     page.click('button:has-text("Submit")')
     page.wait_for_selector("text=Each box needs a priority")
@@ -87,7 +72,7 @@ def test_an_area_that_is_painted_becomes_a_mask_of_the_picture_shown(
 ) -> None:
     (photo,) = add_photos(desk.store, desk.media)
     open_stream(page, ask_to_retouch(desk, photo))
-    page.keyboard.press("7")
+    pick_label(page, "7", "texture_mask", "skin_texture_keep", tool="BrushTool")
     drag(page, (0.3, 0.2), (0.6, 0.2))
     page.screenshot(path=tmp_path / "retouch-brush.png")
     submit(page)

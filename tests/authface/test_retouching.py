@@ -386,6 +386,21 @@ def test_what_a_person_names_is_checked_like_any_other_file(
     assert "byte for byte" in original[1]
 
 
+def test_another_picture_of_the_same_name_retires_no_good_work(
+    place: tuple[Path, Path, Photo],
+) -> None:
+    root, hot, photo = place
+    Image.fromarray(healed()).save(hot / "IMG_0007-Edit.tif")
+    take(root, hot)
+    Image.fromarray(data.coffee()).save(hot / "IMG_0007-Edit-2.tif")
+    code, told = take(root, hot)
+    told = " ".join(told.split())
+    assert code == 3
+    assert f"its name fits the photo IMG_0007.png ({photo.photo_id[:12]}), but it shows" in told
+    (row,) = Store(root / "tables").read(Retouch)
+    assert row.state == "waiting"
+
+
 def test_a_photo_is_named_for_one_file_and_by_an_id_that_is_there(
     place: tuple[Path, Path, Photo],
 ) -> None:
