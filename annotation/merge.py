@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from annotation.answered import state_after
 from annotation.answers import Asked, Reading, ServerTask, to_annotation
 from annotation.circumstances import refused, remarks
 from annotation.form import Form
@@ -145,8 +146,7 @@ def _after(task: Task, copies: Sequence[ServerTask], answers: Sequence[Annotatio
     if not copies:
         return replace(task, state="deleted")
     states = {a.state for a in answers if SUPERSEDED not in a.flags}
-    order = (("counted", "labelled"), ("set_aside", "set_aside"), ("skipped", "skipped"))
-    state = next((after for found, after in order if found in states), "sent")
+    state = state_after(states) or "sent"
     # The copy that was noted may be gone, moved or imported anew: what counts is the question.
     ids = sorted(c.id for c in copies)
     return replace(

@@ -16,14 +16,15 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from annotation.answered import Wanted, come_back
 from annotation.answers import ServerTask
 from annotation.comparison import review_outcomes
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import naming, one_at_a_time, server_tasks
 from annotation.merge import Judging, Known, Merged, adopt, merge
+from annotation.moved import moved_tasks, write_standings
 from annotation.projects import Project, find_project
-from annotation.standing import standings
 from annotation.studio import Studio
 from annotation.team import forms
 from data_manifests.errors import RemoteError
@@ -34,7 +35,6 @@ from data_manifests.records import (
     Photo,
     Retouch,
     Sample,
-    Standing,
     Task,
 )
 from data_manifests.store import Commit, Store
@@ -100,11 +100,14 @@ def pull(
         # Tasks last: as long as one is not noted as seen, the next pull reads it again.
         changed = 0
         if merged.tasks:
+            photos = {t.photo_id for t in merged.tasks}
+            wanted = Wanted(config.answers_wanted)
+            tasks = moved_tasks(store, photos, merged.annotations, wanted, newer=merged.tasks)
             commits = [
                 store.upsert(Annotation, merged.annotations, why=why),
                 store.upsert(Consensus, merged.settled, why=why),
                 *_moved_on(store, merged, config, why),
-                store.upsert(Task, merged.tasks, why=why),
+                store.upsert(Task, tasks, why=why),
             ]
             changed = sum(c.added + c.changed for c in commits)
         return _counted(store, studio.identity, listing, merged, changed)
@@ -195,13 +198,20 @@ def _look(reader: _Reader, kind: str, desk: str, full: bool) -> _Look | None:
     waiting = [
         t for t in store.rows_with(Task, "state", ["waiting"]) if (t.kind, t.desk) == (kind, desk)
     ]
-    late = adopt(waiting, listing, server=studio.identity, project_id=project.id)
+    off = store.rows_with(Task, "task_key", _strays(live, listing))
+    here = [*waiting, *come_back(off, (t.key for t in listing if t.annotations))]
+    late = adopt(here, listing, server=studio.identity, project_id=project.id)
     if late:
         store.upsert(Task, late, why="found on the server")
     live |= {t.task_key: t.task_id for t in late if t.task_id is not None}
     if since is not None and not _is_whole_story(studio, project, live, listing):
         listing, since = server_tasks(studio.tasks(project.id)), None
     return _Look(project, listing, since is None)
+
+
+def _strays(live: Mapping[str, int], listing: Sequence[ServerTask]) -> list[str]:
+    """Keys of ours whose rows don't stand here: some were taken off the server as answered."""
+    return sorted({t.key for t in listing if t.key} - live.keys())
 
 
 def _is_whole_story(
@@ -254,15 +264,7 @@ def _moved_on(store: Store, merged: Merged, config: AnnotateConfig, why: str) ->
     )
     if retouches:
         yield store.upsert(Retouch, retouches, why=why)
-    stands = standings(
-        store.rows_with(Photo, "photo_id", photos),
-        store.rows_with(Consensus, "photo_id", photos),
-        retouches,
-        tasks.values(),
-        earlier=store.rows_with(Standing, "photo_id", photos),
-        now=datetime.now(UTC),
-    )
-    yield store.upsert(Standing, stands, why=why)
+    yield write_standings(store, photos, why, tasks=merged.tasks, retouches=retouches)
 
 
 def _tasks(reader: _Reader, looks: Sequence[_Look]) -> list[Task]:

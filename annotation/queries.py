@@ -1,11 +1,14 @@
-"""Questions to Label Studio's list of tasks, in the one form that it takes them."""
+"""Texts to and from Label Studio: questions to its list of tasks in the one form that it takes,
+and what it says when it refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-__all__ = ["filtered", "moment"]
+__all__ = ["filtered", "host_of", "moment", "words_of"]
 
 
 def filtered(column: str, operator: str, value: str, *, kind: str = "Datetime") -> dict[str, Any]:
@@ -20,3 +23,16 @@ def moment(when: datetime | None) -> str:
     """A time as a query has it, empty for none."""
     # Any other form of a time makes the server fail with 500.
     return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def host_of(url: str) -> str:
+    """The host in an address, empty if it has none."""
+    return urlsplit(url).hostname or ""
+
+
+def words_of(body: Any) -> str:
+    """The gist of a refusal on one line of at most 200 characters."""
+    if isinstance(body, Mapping):
+        body = body.get("validation_errors") or body.get("detail") or body
+    text = " ".join(str(body).split())
+    return "a web page" if text.lstrip().startswith("<") else text[:200]

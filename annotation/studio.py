@@ -16,11 +16,10 @@ from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from annotation.queries import filtered, moment
+from annotation.queries import filtered, host_of, moment, words_of
 from data_manifests.errors import MissingExtra, RemoteError
 
 __all__ = ["LOOPBACK", "START", "Studio"]
@@ -57,7 +56,7 @@ class Studio:
         self._http = httpx.Client(
             timeout=timeout_s,
             follow_redirects=False,  # a token must not follow to another host
-            trust_env=_host(self.url) not in LOOPBACK,
+            trust_env=host_of(self.url) not in LOOPBACK,
             event_hooks={"response": [self._refuse_html]},
         )
         weakref.finalize(self, self._http.close)
@@ -257,6 +256,16 @@ class Studio:
         answer = self._ask("GET", f"/api/tasks/{task_id}/", "looking for a task", missing=True)
         return answer.status_code != httpx.codes.NOT_FOUND
 
+    def drafts(self, project_id: int) -> list[dict[str, Any]]:
+        """Answers that anybody has begun and not submitted; a list of tasks holds one's own."""
+        query = filtered("draft_exists", "equal", "true", kind="Boolean")
+        begun, _ = self._read_tasks(project_id, "task_only", query)
+        return [draft for task_id in begun for draft in self._about(task_id, "drafts")]
+
+    def is_untouched(self, task_id: int) -> bool:
+        """Whether nobody has answered a task, nor begun to."""
+        return not self._about(task_id, "annotations/") and not self._about(task_id, "drafts")
+
     def submit(
         self,
         task_id: int,
@@ -291,6 +300,9 @@ class Studio:
         return LabelStudio(
             base_url=self.url, api_key=self._token, httpx_client=self._http, max_retries=1
         )
+
+    def _about(self, task_id: int, what: str) -> list[dict[str, Any]]:
+        return list(self._ask("GET", f"/api/tasks/{task_id}/{what}", "looking at a task").json())
 
     def _ask(
         self, method: str, path: str, doing: str, *, missing: bool = False, **more: Any
@@ -376,18 +388,7 @@ class Studio:
                 f"{where} failed inside ({status}) while {doing}.",
                 "See its log, then run the command again.",
             )
-        said = _words(body).replace(self._token, "...")
+        said = words_of(body).replace(self._token, "...")
         return RemoteError(
             f"{where} refused ({status}) while {doing}: {said}.", "Check the project on the server."
         )
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
-def _words(body: Any) -> str:
-    if isinstance(body, Mapping):
-        body = body.get("validation_errors") or body.get("detail") or body
-    text = " ".join(str(body).split())
-    return "a web page" if text.lstrip().startswith("<") else text[:200]

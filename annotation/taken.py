@@ -7,20 +7,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from annotation.answered import Wanted
 from annotation.answers import pseudonym
 from annotation.ledger import one_at_a_time, secret_of
+from annotation.moved import moved_tasks, write_standings
 from annotation.rules import last_per_person, revived
-from data_manifests.records import Annotation, Consensus
+from data_manifests.records import Annotation, Consensus, Task
 from data_manifests.store import Store
 
-__all__ = ["Settle", "Taken", "answer_id", "person", "take"]
+__all__ = ["Settle", "Settling", "Taken", "answer_id", "person", "take"]
 
-SOURCES = ("xmp", "csv")
 _VOTES = ("triage", "import")  # kinds of questions whose answers decide about a photo
 
 Settle = Callable[[str, Sequence[Annotation]], Consensus]
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How photos are settled after answers came, and how many people their questions want."""
+
+    settle: Settle
+    wanted: Wanted = field(default_factory=Wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +58,44 @@ def take(
     store: Store,
     fresh: Sequence[Annotation],
     *,
-    settle: Settle,
+    how: Settling,
     why: str,
     withdrawn: Collection[str] = (),
     write: bool = True,
 ) -> Taken:
     """Put answers into the tables and settle their photos; the same answers again change no row.
 
-    `withdrawn` names answers that their file no longer gives: their rows stay as deleted.
+    `withdrawn` names answers that their file no longer gives: their rows stay as deleted. Questions
+    that the answers take the place of count as answered; of answers taken back they open again.
     """
     with one_at_a_time(store):
         photo_ids = {a.photo_id for a in fresh} | {w.rsplit(":", 1)[1] for w in withdrawn}
         known = store.rows_with(Annotation, "photo_id", sorted(photo_ids))
         rows = _after(known, fresh, withdrawn)
-        settled = _settled([*known, *rows], settle)
+        settled = _settled([*known, *rows], how.settle)
         if write:
+            every = {a.annotation_id: a for a in (*known, *rows)}.values()
             store.upsert(Annotation, rows, why=why)
             store.upsert(Consensus, settled, why=why)
+            store.upsert(Task, moved_tasks(store, photo_ids, every, how.wanted), why=why)
+            write_standings(store, photo_ids, why)
     return _counted(known, rows, fresh, settled)
 
 
 def _after(
     known: Sequence[Annotation], fresh: Sequence[Annotation], withdrawn: Collection[str]
 ) -> list[Annotation]:
-    """The rows from files as they should stand: of each person's the newest counts."""
+    """The rows that change: of each person's answers the newest counts, wherever it was given."""
     held = {a.annotation_id: a for a in known}
-    from_files = {a.annotation_id: revived(a) for a in known if a.source in SOURCES}
+    rows = {a.annotation_id: revived(a) for a in known}
     for one in fresh:
-        before = from_files.get(one.annotation_id)
+        before = rows.get(one.annotation_id)
         if one.state == "set_aside" and before is not None and before.state == "counted":
             continue  # a row that can't be read never costs the answer that could
-        from_files[one.annotation_id] = _merged(before, one)
-    for key in set(withdrawn) & set(from_files):
-        from_files[key] = replace(from_files[key], state="deleted")
-    rows = last_per_person(list(from_files.values()))
-    return [r for r in rows if held.get(r.annotation_id) != r]
+        rows[one.annotation_id] = _merged(before, one)
+    for key in set(withdrawn) & set(rows):
+        rows[key] = replace(rows[key], state="deleted")
+    return [r for r in last_per_person(list(rows.values())) if held.get(r.annotation_id) != r]
 
 
 def _merged(before: Annotation | None, now: Annotation) -> Annotation:

@@ -222,6 +222,10 @@ def _say_pushed(pushed: Pushed, *, dry_run: bool) -> None:
         console.say(f"  {pushed.changed} that nobody has answered {would or 'were '}renewed.")
     if pushed.adopted:
         console.say(f"  {pushed.adopted} had come through in a push that was broken off.")
+    if pushed.withdrawn:
+        console.say(
+            f"  {pushed.withdrawn} {would or 'were '}taken off the server: answered in files."
+        )
     if pushed.copies_removed:
         console.say(
             f"  {pushed.copies_removed} unanswered second copies {would or 'were '}removed."

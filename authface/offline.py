@@ -16,10 +16,10 @@ from authface.settings import WorkspaceOption, open_workspace
 if TYPE_CHECKING:
     from annotation.config import AnnotateConfig
     from annotation.sidecars import Planned
-    from annotation.taken import Settle, Taken
+    from annotation.taken import Settling, Taken
     from authface.offline_xmp import Read
 
-__all__ = ["DryOption", "NameOption", "app", "say_taken", "settle_for"]
+__all__ = ["DryOption", "NameOption", "app", "say_taken", "settling"]
 
 app = typer.Typer()
 
@@ -66,7 +66,7 @@ def xmp_read(
         store,
         fresh,
         withdrawn=[answer_id("xmp", name, i) for i in silent if i not in ours],
-        settle=settle_for(settings.annotate),
+        how=settling(settings.annotate),
         why="xmp-read",
         write=not dry_run,
     )
@@ -168,11 +168,13 @@ def _short(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def settle_for(config: AnnotateConfig) -> Settle:
-    """How a photo is settled after answers came in as files."""
+def settling(config: AnnotateConfig) -> Settling:
+    """How photos are settled after answers came in as files."""
+    from annotation.answered import Wanted
     from annotation.imported import settle_all
+    from annotation.taken import Settling
 
-    return partial(settle_all, majority=config.majority)
+    return Settling(partial(settle_all, majority=config.majority), Wanted(config.answers_wanted))
 
 
 def _say_read(read: Iterable[Read]) -> None:

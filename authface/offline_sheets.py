@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authface import console
-from authface.offline import DryOption, NameOption, say_taken, settle_for
+from authface.offline import DryOption, NameOption, say_taken, settling
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -87,8 +87,13 @@ def answers(
         bad = [row for a in aside if (row := aside_row(a, who=name, at=now)) is not None]
         counted = {g.annotation_id for g in good}
         rows = [*good, *(b for b in bad if b.annotation_id not in counted)]
-        settle = settle_for(settings.annotate)
-        taken = take(store, rows, settle=settle, why="answers by CSV", write=not dry_run)
+        taken = take(
+            store,
+            rows,
+            how=settling(settings.annotate),
+            why="answers by CSV",
+            write=not dry_run,
+        )
         console.say(f"{file}: {len(good)} answers, {len(aside)} rows set aside")
         say_taken(taken, dry_run=dry_run)
         for one in aside:
