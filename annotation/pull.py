@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from annotation.form import Form
 from annotation.ledger import naming, one_at_a_time, server_tasks
 from annotation.merge import Judging, Known, Merged, adopt, merge
 from annotation.moved import moved_tasks, write_standings
+from annotation.people import People, people_of
 from annotation.projects import Project, find_project
 from annotation.studio import Studio
 from annotation.team import forms
+from annotation.united import settling, unite
 from data_manifests.errors import RemoteError
 from data_manifests.media import Workspace, write_media
 from data_manifests.records import (
@@ -63,6 +65,7 @@ class Pulled:
     changed_rows: int
     read: int  # tasks read from the server
     stale_samples: int  # built from answers that have changed since
+    unknown_people: tuple[str, ...] = ()  # names whose user the server does not have
 
     @property
     def balances(self) -> bool:
@@ -85,9 +88,12 @@ def pull(
 
     Painted areas become files below `media`, the workspace's own if none is given.
     """
-    asked = forms(config, store.folder.parent)
+    root = store.folder.parent
+    asked, people = forms(config, root), people_of(config, root)
+    named, missing = people.users(studio.emails() if people.name_users else {})
+    unite(store, people, named, server=studio.identity, how=settling(store, config, asked, people))
     with one_at_a_time(store):
-        reader = _Reader(store, studio, config, asked, media)
+        reader = _Reader(store, studio, config, asked, people, named, media)
         looks = [
             look
             for kind, desk in _groups(store, list(asked))
@@ -101,7 +107,7 @@ def pull(
         changed = 0
         if merged.tasks:
             photos = {t.photo_id for t in merged.tasks}
-            wanted = Wanted(config.answers_wanted)
+            wanted = Wanted(config.answers_wanted, people.desk_of(store))
             tasks = moved_tasks(store, photos, merged.annotations, wanted, newer=merged.tasks)
             commits = [
                 store.upsert(Annotation, merged.annotations, why=why),
@@ -110,7 +116,9 @@ def pull(
                 store.upsert(Task, tasks, why=why),
             ]
             changed = sum(c.added + c.changed for c in commits)
-        return _counted(store, studio.identity, listing, merged, changed)
+        return replace(
+            _counted(store, studio.identity, listing, merged, changed), unknown_people=missing
+        )
 
 
 def projects_of(store: Store, server: str) -> list[int]:
@@ -129,6 +137,8 @@ class _Reader:
     studio: Studio
     config: AnnotateConfig
     forms: Mapping[str, Form]
+    people: People
+    named: Mapping[int, str]  # people by their user's number
     media: Path | None
 
     def keep_mask(self, png: bytes) -> str:
@@ -242,10 +252,11 @@ def _merged(reader: _Reader, looks: Sequence[_Look], listing: Sequence[ServerTas
         listing,
         Judging(
             server,
-            naming(store, server),
+            naming(store, server, reader.named),
             reader.forms,
             reader.config.majority,
             reader.keep_mask,
+            reader.people.roles(store),
         ),
     )
 

@@ -23,6 +23,7 @@ from annotation.form import Form
 from annotation.ledger import one_at_a_time, server_tasks
 from annotation.merge import adopt, spare_copies
 from annotation.moved import answered_in_files
+from annotation.people import people_of
 from annotation.projects import Project, ensure_project, find_project
 from annotation.studio import Studio
 from annotation.tasks import task_json
@@ -80,7 +81,7 @@ def push(
                 Asking(store, config, asked["triage"], photos, faces), ledger
             )
             ledger |= {t.task_key: t for t in fresh}
-        changed, needless = answered_in_files(store, ledger, Wanted(config.answers_wanted))
+        changed, needless = answered_in_files(store, ledger, _wanted(store, config))
         ledger |= {t.task_key: t for t in changed}
         sender = _Sender(store, studio, media, config, asked, photos, faces, needless, dry_run)
         sender.note([ledger[t.task_key] for t in (*fresh, *changed)], "ask about kept photos")
@@ -92,6 +93,11 @@ def push(
         order = sorted(groups, key=lambda g: (list(asked).index(g[0]), g[1]))
         done = [_push_group(*group, groups[group], sender) for group in order]
     return _added_up(done, refused)
+
+
+def _wanted(store: Store, config: AnnotateConfig) -> Wanted:
+    people = people_of(config, store.folder.parent)
+    return Wanted(config.answers_wanted, people.desk_of(store))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,16 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from annotation.agreement import asked_in_round
 from annotation.answered import Wanted
-from annotation.answers import pseudonym
-from annotation.ledger import one_at_a_time, secret_of
+from annotation.ledger import one_at_a_time
 from annotation.moved import moved_tasks, write_standings
+from annotation.roles import NOT_THEIR_ROLE, Roles, refused_by_role
 from annotation.rules import last_per_person, revived
 from data_manifests.records import Annotation, Consensus, Task
 from data_manifests.store import Store
 
-__all__ = ["Settle", "Settling", "Taken", "answer_id", "person", "take"]
+__all__ = ["Settle", "Settling", "Taken", "take"]
 
 _VOTES = ("triage", "import")  # kinds of questions whose answers decide about a photo
 
@@ -26,32 +27,26 @@ Settle = Callable[[str, Sequence[Annotation]], Consensus]
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """How photos are settled after answers came, and how many people their questions want."""
+    """How photos are settled after answers came: what people may answer, how many are wanted."""
 
     settle: Settle
     wanted: Wanted = field(default_factory=Wanted)
+    roles: Roles = field(default_factory=Roles)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What taking answers in did, or would do: answers by fate, and photos in conflict after it."""
+    """What taking answers in did, or would do: answers by fate, and photos in conflict after it.
+
+    `refused` are of people who may not answer such questions.
+    """
 
     new: int = 0
     changed: int = 0
     same: int = 0
     withdrawn: int = 0
     conflicts: int = 0
-
-
-def person(store: Store, name: str) -> str:
-    """The pseudonym of a named person; the name itself goes into no table."""
-    folded = " ".join(name.split()).casefold()
-    return pseudonym(secret_of(store), f"name:{folded}", 0)
-
-
-def answer_id(source: str, who: str, photo_id: str) -> str:
-    """The key of a person's answer from a file: the same photo always has the same row."""
-    return f"{source}:{who}:{photo_id}"
+    refused: int = 0
 
 
 def take(
@@ -71,6 +66,7 @@ def take(
     with one_at_a_time(store):
         photo_ids = {a.photo_id for a in fresh} | {w.rsplit(":", 1)[1] for w in withdrawn}
         known = store.rows_with(Annotation, "photo_id", sorted(photo_ids))
+        fresh = [_allowed(one, how.roles) for one in fresh]
         rows = _after(known, fresh, withdrawn)
         settled = _settled([*known, *rows], how.settle)
         if write:
@@ -96,6 +92,12 @@ def _after(
     for key in set(withdrawn) & set(rows):
         rows[key] = replace(rows[key], state="deleted")
     return [r for r in last_per_person(list(rows.values())) if held.get(r.annotation_id) != r]
+
+
+def _allowed(one: Annotation, roles: Roles) -> Annotation:
+    kind = next(iter(one.task_key.split(":")[1:2]), "")
+    fits = roles.allow(one.annotator, kind, asked_in_round(one.task_key))
+    return one if fits or one.state != "counted" else refused_by_role(one)
 
 
 def _merged(before: Annotation | None, now: Annotation) -> Annotation:
@@ -129,4 +131,5 @@ def _counted(
         same=len(given) - len(touched),
         withdrawn=sum(r.state == "deleted" for r in rows if r.annotation_id not in given),
         conflicts=sum(c.conflict for c in settled),
+        refused=sum(NOT_THEIR_ROLE in a.flags for a in fresh),
     )

@@ -259,6 +259,9 @@ def _say_pulled(pulled: Pulled) -> None:
         if number:
             console.note(f"{number} {said}")
 
+    for name in pulled.unknown_people:
+        console.note(f"{name}: the server knows no such user. See people_file")
+
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

@@ -12,7 +12,8 @@ import pytest
 
 from annotation.answered import off_the_server
 from annotation.imported import settle_all
-from annotation.taken import Settling, person, take
+from annotation.ledger import person
+from annotation.taken import Settling, take
 from data_manifests.records import Annotation, Photo, Task
 from tests.annotation.test_answered import NOW
 

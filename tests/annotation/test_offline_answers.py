@@ -22,10 +22,11 @@ from annotation.csv_answers import (
     to_answer,
     write_rows,
 )
+from annotation.ledger import person
 from annotation.merge import Judging, Known, merge
 from annotation.questions import FORMS
 from annotation.sheets import html_page, pdf_sheet
-from annotation.taken import Settling, person, take
+from annotation.taken import Settling, take
 from data_manifests.records import Annotation, Consensus, Photo
 from data_manifests.store import Store
 
