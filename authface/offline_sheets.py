@@ -114,7 +114,7 @@ def answers(
 
 
 def _judged(file: Path, photo_ids: Sequence[str], mine: Taking, now: datetime) -> Judged:
-    from annotation.csv_answers import Aside, read_rows, to_answer
+    from annotation.csv_answers import Aside, form_of, read_rows, to_answer
     from data_manifests.errors import InputError
     from data_manifests.records import Annotation
 
@@ -126,9 +126,13 @@ def _judged(file: Path, photo_ids: Sequence[str], mine: Taking, now: datetime) -
     def find(digits: str) -> list[str]:
         return [i for i in photo_ids if i.startswith(digits)]
 
-    told = [
-        to_answer(row, find=find, who=mine.name, at=now, form=mine.form) for row in read_rows(data)
-    ]
+    rows = read_rows(data)
+    if older := sorted({form_of(row) for row in rows} - {"", mine.form.version}):
+        console.note(
+            f"{file} was made from other questions ({', '.join(older)}) than are asked now"
+            f" ({mine.form.version}): what fits those of today counts."
+        )
+    told = [to_answer(row, find=find, who=mine.name, at=now, form=mine.form) for row in rows]
     good = {a.annotation_id: a for a in told if isinstance(a, Annotation)}  # a later row counts
     return list(good.values()), [a for a in told if isinstance(a, Aside)]
 
