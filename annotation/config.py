@@ -43,6 +43,10 @@ class AnnotateConfig(Section):
         default=None,
         description="TOML file with the team's own questions and words, from the workspace on",
     )
+    people_file: Path | None = Field(
+        default=None,
+        description="TOML file that says who is who: names, users of the server, desks, roles",
+    )
     port: int = Field(
         default=8080, ge=1024, le=65535, description="port of the local server, on loopback"
     )

@@ -24,11 +24,13 @@ from data_manifests.errors import InputError
 from data_manifests.records import Annotation, Photo
 
 __all__ = [
+    "COLUMNS",
     "Aside",
     "Row",
     "aside_row",
     "aside_table",
     "asked_questions",
+    "form_of",
     "read_rows",
     "short_ids",
     "to_answer",
@@ -40,7 +42,10 @@ LEAST_ID = 8  # digits
 LARGEST = 50_000_000  # bytes
 LONGEST_TEXT = 2000  # characters
 _PLAIN = {"reasons": "reasons", "rating": "stars"}
-_OURS = ("id", "file", "row", "why")  # the last two stand in a table of rows set aside
+# Row and why stand in a table of rows set aside; form is the version of the questions asked.
+_OURS = ("id", "file", "form", "row", "why")
+COLUMNS = frozenset((*_OURS, *_PLAIN.values()))  # names that no new question may have
+_VERSION = re.compile(r"[0-9a-f]{12}")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SPLIT = re.compile(r"[,;|/\n]+")
 
@@ -85,10 +90,10 @@ def write_rows(photos: Sequence[Photo], form: Form = TRIAGE) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     columns = list(asked_questions(form))
-    writer.writerow(["id", "file", *columns])
+    writer.writerow(["id", "file", "form", *columns])
     for photo in photos:
         name = _harmless(PurePath(photo.path).name)
-        writer.writerow([PREFIX + photo.photo_id, name, *("" for _ in columns)])
+        writer.writerow([PREFIX + photo.photo_id, name, form.version, *("" for _ in columns)])
     return b"\xef\xbb\xbf" + out.getvalue().encode()
 
 
@@ -141,8 +146,16 @@ def to_answer(
     if not wrong:
         rule = _missing(found, form, wrong)
     if wrong:
+        if form_of(row) not in ("", form.version):
+            wrong.append(f"the sheet asked questions {form_of(row)}, now {form.version} are asked")
         return Aside(row, rule, "; ".join(wrong), photo_id)
     return _annotation(row, photo_id, who=who, at=at, form=form, **_columns(found, questions))
+
+
+def form_of(row: Row) -> str:
+    """The version of the questions that a row's sheet was made from, empty if it doesn't say."""
+    said = row.cells.get("form", "")
+    return said if _VERSION.fullmatch(said) else ""
 
 
 def aside_row(aside: Aside, *, who: str, at: datetime, form: Form = TRIAGE) -> Annotation | None:
@@ -237,7 +250,7 @@ def _annotation(
             "created_at": at,
             "updated_at": at,
             "source": "csv",
-            "form": form.version,
+            "form": form_of(row) or form.version,
             **more,
         }
     )

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,12 +15,26 @@ from annotation.private import write_private
 from data_manifests.errors import RemoteError
 from data_manifests.store import Store
 
-__all__ = ["naming", "one_at_a_time", "secret_of", "server_tasks"]
+__all__ = ["naming", "one_at_a_time", "person", "secret_of", "server_tasks"]
 
 
-def naming(store: Store, server: str) -> Callable[[int | None], str]:
-    """Gives the pseudonym of a person of a server."""
-    return partial(pseudonym, secret_of(store), server)
+def naming(
+    store: Store, server: str, names: Mapping[int, str] | None = None
+) -> Callable[[int | None], str]:
+    """Gives the pseudonym of a user of a server: that of their name, where it is known."""
+    secret = secret_of(store)
+    known = {number: person(store, name) for number, name in (names or {}).items()}
+
+    def name(user: int | None) -> str:
+        return known.get(user or 0) or pseudonym(secret, server, user)
+
+    return name
+
+
+def person(store: Store, name: str) -> str:
+    """The pseudonym of a named person; the name itself goes into no table."""
+    folded = " ".join(name.split()).casefold()
+    return pseudonym(secret_of(store), f"name:{folded}", 0)
 
 
 def secret_of(store: Store) -> bytes:

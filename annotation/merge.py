@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from annotation.answered import state_after
 from annotation.answers import Asked, Reading, ServerTask, to_annotation
 from annotation.circumstances import refused, remarks
 from annotation.form import Form
 from annotation.imported import VOTING, settle_all
+from annotation.roles import NOT_THEIR_ROLE, Roles
 from annotation.rules import SUPERSEDED, broken, last_per_person
 from data_manifests.records import Annotation, Consensus, Photo, Task
 
@@ -35,6 +37,7 @@ class Judging:
     forms: Mapping[str, Form]
     majority: float = 0.5
     keep_mask: Callable[[bytes], str] | None = None
+    roles: Roles = field(default_factory=Roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +152,15 @@ def _read(task: Task, copies: Sequence[ServerTask], known: Known, how: Judging) 
 
 
 def _row(reading: Reading, found: ServerTask, how: Judging) -> Annotation:
-    answer = reading.answer
+    answer, task = reading.answer, reading.asked.task
+    annotator = how.name_person(answer.completed_by)
+    allowed = answer.was_cancelled or how.roles.allow(annotator, task.kind, task.round)
+    role = () if allowed else (NOT_THEIR_ROLE,)
     row = to_annotation(
         reading,
         server=how.server,
-        annotator=how.name_person(answer.completed_by),
-        flags=(*broken(reading), *refused(reading, found)),
+        annotator=annotator,
+        flags=(*broken(reading), *refused(reading, found), *role),
         keep_mask=how.keep_mask,
     )
     odd = remarks(reading, found)
@@ -167,8 +173,7 @@ def _after(task: Task, copies: Sequence[ServerTask], answers: Sequence[Annotatio
     if not copies:
         return replace(task, state="deleted")
     states = {a.state for a in answers if SUPERSEDED not in a.flags}
-    order = (("counted", "labelled"), ("set_aside", "set_aside"), ("skipped", "skipped"))
-    state = next((after for found, after in order if found in states), "sent")
+    state = state_after(states) or "sent"
     # The copy that was noted may be gone, moved or imported anew: what counts is the question.
     ids = sorted(c.id for c in copies)
     return replace(

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
+from annotation.answered import Wanted, come_back
 from annotation.answers import ServerTask
 from annotation.comparison import review_outcomes
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import naming, one_at_a_time, server_tasks
 from annotation.merge import Judging, Known, Merged, adopt, merge
+from annotation.moved import moved_tasks, write_standings
+from annotation.people import People, people_of
 from annotation.projects import Project, find_project
-from annotation.standing import standings
 from annotation.studio import Studio
 from annotation.team import forms
+from annotation.united import settling, unite
 from data_manifests.errors import RemoteError
 from data_manifests.media import Workspace, write_media
 from data_manifests.records import (
@@ -34,7 +37,6 @@ from data_manifests.records import (
     Photo,
     Retouch,
     Sample,
-    Standing,
     Task,
 )
 from data_manifests.store import Commit, Store
@@ -63,6 +65,7 @@ class Pulled:
     changed_rows: int
     read: int  # tasks read from the server
     stale_samples: int  # built from answers that have changed since
+    unknown_people: tuple[str, ...] = ()  # names whose user the server does not have
 
     @property
     def balances(self) -> bool:
@@ -85,9 +88,12 @@ def pull(
 
     Painted areas become files below `media`, the workspace's own if none is given.
     """
-    asked = forms(config, store.folder.parent)
+    root = store.folder.parent
+    asked, people = forms(config, root), people_of(config, root)
+    named, missing = people.users(studio.emails() if people.name_users else {})
+    unite(store, people, named, server=studio.identity, how=settling(store, config, asked, people))
     with one_at_a_time(store):
-        reader = _Reader(store, studio, config, asked, media)
+        reader = _Reader(store, studio, config, asked, people, named, media)
         ledger = _Ledger(store, studio.identity)
         looks = list(_looks(reader, ledger, full))
         listing = [task for look in looks for task in look.listing]
@@ -98,14 +104,19 @@ def pull(
         # Tasks last: as long as one is not noted as seen, the next pull reads it again.
         changed = 0
         if merged.tasks:
+            photos = {t.photo_id for t in merged.tasks}
+            wanted = Wanted(config.answers_wanted, people.desk_of(store))
+            tasks = moved_tasks(store, photos, merged.annotations, wanted, newer=merged.tasks)
             commits = [
                 store.upsert(Annotation, merged.annotations, why=why),
                 store.upsert(Consensus, merged.settled, why=why),
                 *_moved_on(store, merged, config, why),
-                store.upsert(Task, merged.tasks, why=why),
+                store.upsert(Task, tasks, why=why),
             ]
             changed = sum(c.added + c.changed for c in commits)
-        return _counted(store, studio.identity, listing, merged, changed)
+        return replace(
+            _counted(store, studio.identity, listing, merged, changed), unknown_people=missing
+        )
 
 
 def projects_of(store: Store, server: str) -> list[int]:
@@ -124,6 +135,8 @@ class _Reader:
     studio: Studio
     config: AnnotateConfig
     forms: Mapping[str, Form]
+    people: People
+    named: Mapping[int, str]  # people by their user's number
     media: Path | None
 
     def keep_mask(self, png: bytes) -> str:
@@ -212,16 +225,25 @@ def _look(
     store, studio, (live, newest) = reader.store, reader.studio, known
     since = None if full or newest is None else newest - timedelta(seconds=reader.config.overlap_s)
     listing = server_tasks(studio.tasks(project.id, since=since))
-    late: list[Task] = []
+    here: list[Task] = []
     if some_wait:
         waiting = store.rows_with(Task, "state", ["waiting"])
-        ours = [t for t in waiting if (t.kind, t.desk) == (project.kind, project.desk)]
-        late = adopt(ours, listing, server=studio.identity, project_id=project.id)
+        here = [t for t in waiting if (t.kind, t.desk) == (project.kind, project.desk)]
+    if strays := _strays(live, listing):
+        off = store.rows_with(Task, "task_key", strays)
+        here += come_back(off, (t.key for t in listing if t.annotations))
+    late = adopt(here, listing, server=studio.identity, project_id=project.id)
+    if late:
         store.upsert(Task, late, why="found on the server")
     live |= {t.task_key: t.task_id for t in late if t.task_id is not None}
     if since is not None and not _is_whole_story(studio, project, live, listing):
         listing, since = server_tasks(studio.tasks(project.id)), None
     return _Look(project, listing, since is None, len(late))
+
+
+def _strays(live: Mapping[str, int], listing: Sequence[ServerTask]) -> list[str]:
+    """Keys of ours whose rows don't stand here: some were taken off the server as answered."""
+    return sorted({t.key for t in listing if t.key} - live.keys())
 
 
 def _is_whole_story(
@@ -252,10 +274,11 @@ def _merged(reader: _Reader, looks: Sequence[_Look], listing: Sequence[ServerTas
         listing,
         Judging(
             server,
-            naming(store, server),
+            naming(store, server, reader.named),
             reader.forms,
             reader.config.majority,
             reader.keep_mask,
+            reader.people.roles(store),
         ),
     )
 
@@ -274,15 +297,7 @@ def _moved_on(store: Store, merged: Merged, config: AnnotateConfig, why: str) ->
     )
     if retouches:
         yield store.upsert(Retouch, retouches, why=why)
-    stands = standings(
-        store.rows_with(Photo, "photo_id", photos),
-        store.rows_with(Consensus, "photo_id", photos),
-        retouches,
-        tasks.values(),
-        earlier=store.rows_with(Standing, "photo_id", photos),
-        now=datetime.now(UTC),
-    )
-    yield store.upsert(Standing, stands, why=why)
+    yield write_standings(store, photos, why, tasks=merged.tasks, retouches=retouches)
 
 
 def _tasks(reader: _Reader, looks: Sequence[_Look]) -> list[Task]:

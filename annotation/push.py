@@ -15,12 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from annotation.answered import Wanted, come_back, off_the_server
 from annotation.answers import ServerTask
 from annotation.asking import Asking, new_questions
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import one_at_a_time, server_tasks
 from annotation.merge import adopt, no_longer_asked, spare_copies
+from annotation.moved import answered_in_files
+from annotation.people import people_of
 from annotation.projects import Project, ensure_project, find_project
 from annotation.studio import Studio
 from annotation.tasks import task_json
@@ -37,7 +40,8 @@ class Pushed:
     """What a push did, or would do.
 
     `sent` are new, `adopted` were there already without our knowing, `changed` were renewed in
-    place, `withdrawn` are reviews of files that newer ones took the place of, `missing` lack their
+    place, `withdrawn` were taken off the server: answered in files, or reviews of files that newer
+    ones took the place of. `missing` lack their
     picture, `refused` photos by what speaks against asking about them.
     """
 
@@ -71,17 +75,21 @@ def push(
         photos = {p.photo_id: p for p in store.read(Photo)}
         ledger = {t.task_key: t for t in store.read(Task)}
         faces = _faces(store)
+        fresh: list[Task] = []
         refused: dict[str, int] = {}
         if kind == "triage":
             fresh, refused = new_questions(
                 Asking(store, config, asked["triage"], photos, faces), ledger
             )
-            if not dry_run:
-                store.upsert(Task, fresh, why="ask about kept photos")
             ledger |= {t.task_key: t for t in fresh}
-        _refuse_nothing(ledger, refused)
+        changed, needless = answered_in_files(store, ledger, _wanted(store, config))
+        ledger |= {t.task_key: t for t in changed}
         outdated = frozenset(r.retouch_id for r in store.read(Retouch) if r.state == "superseded")
-        sender = _Sender(store, studio, media, config, asked, photos, faces, outdated, dry_run)
+        sender = _Sender(
+            store, studio, media, config, asked, photos, faces, needless, outdated, dry_run
+        )
+        sender.note([ledger[t.task_key] for t in (*fresh, *changed)], "ask about kept photos")
+        _refuse_nothing(ledger, refused)
         groups: dict[tuple[str, str], list[Task]] = defaultdict(list)
         for task in ledger.values():
             if task.kind in asked:
@@ -89,6 +97,11 @@ def push(
         order = sorted(groups, key=lambda g: (list(asked).index(g[0]), g[1]))
         done = [_push_group(*group, groups[group], sender) for group in order]
     return _added_up(done, refused)
+
+
+def _wanted(store: Store, config: AnnotateConfig) -> Wanted:
+    people = people_of(config, store.folder.parent)
+    return Wanted(config.answers_wanted, people.desk_of(store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,7 @@ class _Sender:
     forms: Mapping[str, Form]
     photos: Mapping[str, Photo]
     faces: Mapping[str, list[Face]]
+    needless: frozenset[str]  # keys of questions that were answered in files
     outdated: frozenset[str]  # returned files that nobody needs to review any more
     dry_run: bool
 
@@ -140,8 +154,10 @@ def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> 
     ]
     project = _project(kind, desk, sender)
     listing, answered, spare = _tidy_listing(sender, project)
-    withdrawn = _withdraw(outdated, listing, answered, sender)
-    adopted = adopt(waiting, listing, server=server, project_id=project.id) if project else []
+    retired = _retire(outdated, listing, answered, sender)
+    late = come_back(rows, (t.key for t in listing if answered.get(t.id)))
+    here = [*waiting, *late]
+    adopted = adopt(here, listing, server=server, project_id=project.id) if project else []
     sender.note(adopted, "found on the server")
     there = {t.task_key for t in adopted}
     missing = tuple(
@@ -151,13 +167,14 @@ def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> 
     )
     to_send = [t for t in waiting if t.task_key not in there and t.task_key not in missing]
     changed = [t for t in rows if t.state == "sent" and t.server == server]
-    renewed = 0
+    renewed = withdrawn = 0
     if project is not None:
         _refuse_invisible(sender, to_send)
         for start in range(0, len(to_send), sender.config.batch):
             _send(to_send[start : start + sender.config.batch], project, sender)
         blank = {t.key: t for t in listing if not answered.get(t.id)}
         renewed = _renew([*changed, *adopted], blank, sender)
+        withdrawn = _withdraw(rows, blank, project, sender)
     return Pushed(
         (project,) if project else (),
         sent=len(to_send),
@@ -165,7 +182,7 @@ def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> 
         already=len(rows) - len(waiting),
         changed=renewed,
         copies_removed=spare,
-        withdrawn=withdrawn,
+        withdrawn=withdrawn + retired,
         missing=missing,
     )
 
@@ -216,6 +233,35 @@ def _renew(rows: Sequence[Task], blank: Mapping[str, ServerTask], sender: _Sende
     return len(done)
 
 
+def _withdraw(
+    rows: Sequence[Task], blank: Mapping[str, ServerTask], project: Project, sender: _Sender
+) -> int:
+    """Take questions off the server that people have answered in files; how many.
+
+    Each is looked at again just before: what somebody has begun there stays.
+    """
+    server = sender.studio.identity
+    found = [
+        (row, blank[row.task_key])
+        for row in rows
+        if row.task_key in sender.needless & blank.keys()
+        and row.state == "labelled"
+        and row.server in (None, server)
+    ]
+    if sender.dry_run:
+        return len(found)
+    # Noted first: killed in between, the next push finds the rest, and no pull takes them for lost.
+    sender.note([off_the_server(row) for row, _ in found if row.server], "answered in files")
+    begun: list[Task] = []
+    for row, there in found:
+        if sender.studio.is_untouched(there.id):
+            sender.studio.drop_task(there.id)
+        else:
+            begun.append(replace(row, server=server, project_id=project.id, task_id=there.id))
+    sender.note(begun, "begun on the server")
+    return len(found) - len(begun)
+
+
 _HALF = 32  # hex digits: the first half tells the data, the second one the suggestions
 
 
@@ -240,7 +286,7 @@ def _tidy_listing(
     return [t for t in listing if t.id not in set(spare)], answered, len(spare)
 
 
-def _withdraw(
+def _retire(
     rows: Sequence[Task],
     listing: Sequence[ServerTask],
     answered: Mapping[int, int],

@@ -1,11 +1,13 @@
-"""Questions to Label Studio's list of tasks, in the one form that it takes them."""
+"""Texts to and from Label Studio: questions to its list of tasks in the one form that it takes,
+and what it says when it refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["PROJECT_FIELDS", "TASK_FIELDS", "filtered", "moment"]
+__all__ = ["PROJECT_FIELDS", "TASK_FIELDS", "filtered", "moment", "words_of"]
 
 # Of a project and of a task what is used alone: to list the rest takes the server far longer.
 PROJECT_FIELDS = "id,title,description,label_config,maximum_annotations"
@@ -24,3 +26,11 @@ def moment(when: datetime | None) -> str:
     """A time as a query has it, empty for none."""
     # Any other form of a time makes the server fail with 500.
     return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def words_of(body: Any) -> str:
+    """The gist of a refusal on one line of at most 200 characters."""
+    if isinstance(body, Mapping):
+        body = body.get("validation_errors") or body.get("detail") or body
+    text = " ".join(str(body).split())
+    return "a web page" if text.lstrip().startswith("<") else text[:200]

@@ -1,4 +1,4 @@
-"""What happens to every answer that the server lists: 25 rules by name, for people and tests."""
+"""What happens to every answer that the server lists: 26 rules by name, for people and tests."""
 
 from __future__ import annotations
 
@@ -181,6 +181,13 @@ RULEBOOK: tuple[MergeRule, ...] = (
         "people_are_pseudonyms",
         "Tables hold nobody's name, number on the server, or e-mail address.",
         "a keyed pseudonym; unknown people are `unknown`",
+    ),
+    MergeRule(
+        26,
+        "role_may_answer",
+        "A question is answered by somebody whose roles in the people file cover it.",
+        "set aside; without a file everybody may answer everything",
+        ("not_their_role",),
     ),
 )
 

@@ -67,6 +67,7 @@ def html_page(
         script=Markup(script),
         style_hash=_content_hash(style),
         script_hash=_content_hash(script),
+        version=form.version,
         page=place[0],
         pages=place[1],
         photos=[_shown(p, media, short) for p in photos],
@@ -103,7 +104,7 @@ def pdf_sheet(
                 canvas.showPage()
             canvas.setFont("Helvetica", 8)
             pages = -(-len(photos) // each)
-            canvas.drawString(28, height - 28, "AuthFace contact sheet")
+            canvas.drawString(28, height - 28, f"AuthFace contact sheet, questions {form.version}")
             canvas.drawRightString(width - 28, height - 28, f"{number // each + 1} / {pages}")
         column, row = number % _COLUMNS, number % each // _COLUMNS
         corner = 28 + column * cell[0], height - 36 - row * cell[1]

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from annotation.queries import PROJECT_FIELDS, TASK_FIELDS, filtered, moment
+from annotation.queries import PROJECT_FIELDS, TASK_FIELDS, filtered, moment, words_of
 from annotation.wire import connected
 from data_manifests.errors import MissingExtra, RemoteError
 
@@ -53,7 +53,7 @@ class Studio:
         self._token = token
         self._timeout_s = timeout_s
         self._page = page
-        self._http = connected(self.url, timeout_s=timeout_s, check=self._refuse_html)
+        self._http = connected(self.url, timeout_s=timeout_s)
         weakref.finalize(self, self._http.close)
 
     def __repr__(self) -> str:
@@ -258,6 +258,21 @@ class Studio:
         answer = self._ask("GET", f"/api/tasks/{task_id}/", "looking for a task", missing=True)
         return answer.status_code != httpx.codes.NOT_FOUND
 
+    def drafts(self, project_id: int) -> list[dict[str, Any]]:
+        """Answers that anybody has begun and not submitted; a list of tasks holds one's own."""
+        query = filtered("draft_exists", "equal", "true", kind="Boolean")
+        begun, _ = self._read_tasks(project_id, False, query)
+        return [draft for task_id in begun for draft in self._about(task_id, "drafts")]
+
+    def emails(self) -> dict[int, str]:
+        """The e-mail of every user by their number: only to tell who is who."""
+        users = self._ask("GET", "/api/users/", "listing its people").json()
+        return {int(u["id"]): str(u.get("email") or "") for u in users}
+
+    def is_untouched(self, task_id: int) -> bool:
+        """Whether nobody has answered a task, nor begun to."""
+        return not self._about(task_id, "annotations/") and not self._about(task_id, "drafts")
+
     def submit(
         self,
         task_id: int,
@@ -293,6 +308,9 @@ class Studio:
             base_url=self.url, api_key=self._token, httpx_client=self._http, max_retries=1
         )
 
+    def _about(self, task_id: int, what: str) -> list[dict[str, Any]]:
+        return list(self._ask("GET", f"/api/tasks/{task_id}/{what}", "looking at a task").json())
+
     def _ask(
         self, method: str, path: str, doing: str, *, missing: bool = False, **more: Any
     ) -> httpx.Response:
@@ -324,20 +342,6 @@ class Studio:
             found |= {int(t["id"]): t for t in (item.dict() for item in page.items or ())}
             total, number = int(page.response.dict()["total"]), number + 1
         return found, total
-
-    def _refuse_html(self, answer: httpx.Response) -> None:
-        kind = answer.headers.get("content-type", "")
-        if answer.is_redirect:
-            where = answer.headers.get("location", "elsewhere").split("?")[0]
-            raise RemoteError(
-                f"{self.url} redirects to {where}.",
-                "Set LABEL_STUDIO_URL to the address it really has.",
-            )
-        if answer.is_success and "html" in kind:
-            raise RemoteError(
-                f"{self.url} answers with a web page instead of data.",
-                "Is LABEL_STUDIO_URL a Label Studio?",
-            )
 
     @contextlib.contextmanager
     def _remote(self, doing: str) -> Iterator[None]:
@@ -380,14 +384,7 @@ class Studio:
                 f"{where} failed inside ({status}) while {doing}.",
                 "See its log, then run the command again.",
             )
-        said = _words(body).replace(self._token, "...")
+        said = words_of(body).replace(self._token, "...")
         return RemoteError(
             f"{where} refused ({status}) while {doing}: {said}.", "Check the project on the server."
         )
-
-
-def _words(body: Any) -> str:
-    if isinstance(body, Mapping):
-        body = body.get("validation_errors") or body.get("detail") or body
-    text = " ".join(str(body).split())
-    return "a web page" if text.lstrip().startswith("<") else text[:200]

@@ -7,83 +7,97 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from annotation.answers import pseudonym
-from annotation.ledger import one_at_a_time, secret_of
+from annotation.agreement import asked_in_round
+from annotation.answered import Wanted
+from annotation.ledger import one_at_a_time
+from annotation.moved import moved_tasks, write_standings
+from annotation.roles import NOT_THEIR_ROLE, Roles, refused_by_role
 from annotation.rules import last_per_person, revived
-from data_manifests.records import Annotation, Consensus
+from data_manifests.records import Annotation, Consensus, Task
 from data_manifests.store import Store
 
-__all__ = ["Settle", "Taken", "answer_id", "person", "take"]
+__all__ = ["Settle", "Settling", "Taken", "take"]
 
-SOURCES = ("xmp", "csv")
 _VOTES = ("triage", "import")  # kinds of questions whose answers decide about a photo
 
 Settle = Callable[[str, Sequence[Annotation]], Consensus]
 
 
 @dataclass(frozen=True, slots=True)
+class Settling:
+    """How photos are settled after answers came: what people may answer, how many are wanted."""
+
+    settle: Settle
+    wanted: Wanted = field(default_factory=Wanted)
+    roles: Roles = field(default_factory=Roles)
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
-    """What taking answers in did, or would do: answers by fate, and photos in conflict after it."""
+    """What taking answers in did, or would do: answers by fate, and photos in conflict after it.
+
+    `refused` are of people who may not answer such questions.
+    """
 
     new: int = 0
     changed: int = 0
     same: int = 0
     withdrawn: int = 0
     conflicts: int = 0
-
-
-def person(store: Store, name: str) -> str:
-    """The pseudonym of a named person; the name itself goes into no table."""
-    folded = " ".join(name.split()).casefold()
-    return pseudonym(secret_of(store), f"name:{folded}", 0)
-
-
-def answer_id(source: str, who: str, photo_id: str) -> str:
-    """The key of a person's answer from a file: the same photo always has the same row."""
-    return f"{source}:{who}:{photo_id}"
+    refused: int = 0
 
 
 def take(
     store: Store,
     fresh: Sequence[Annotation],
     *,
-    settle: Settle,
+    how: Settling,
     why: str,
     withdrawn: Collection[str] = (),
     write: bool = True,
 ) -> Taken:
     """Put answers into the tables and settle their photos; the same answers again change no row.
 
-    `withdrawn` names answers that their file no longer gives: their rows stay as deleted.
+    `withdrawn` names answers that their file no longer gives: their rows stay as deleted. Questions
+    that the answers take the place of count as answered; of answers taken back they open again.
     """
     with one_at_a_time(store):
         photo_ids = {a.photo_id for a in fresh} | {w.rsplit(":", 1)[1] for w in withdrawn}
         known = store.rows_with(Annotation, "photo_id", sorted(photo_ids))
+        fresh = [_allowed(one, how.roles) for one in fresh]
         rows = _after(known, fresh, withdrawn)
-        settled = _settled([*known, *rows], settle)
+        settled = _settled([*known, *rows], how.settle)
         if write:
+            every = {a.annotation_id: a for a in (*known, *rows)}.values()
             store.upsert(Annotation, rows, why=why)
             store.upsert(Consensus, settled, why=why)
+            store.upsert(Task, moved_tasks(store, photo_ids, every, how.wanted), why=why)
+            write_standings(store, photo_ids, why)
     return _counted(known, rows, fresh, settled)
 
 
 def _after(
     known: Sequence[Annotation], fresh: Sequence[Annotation], withdrawn: Collection[str]
 ) -> list[Annotation]:
-    """The rows from files as they should stand: of each person's the newest counts."""
+    """The rows that change: of each person's answers the newest counts, wherever it was given."""
     held = {a.annotation_id: a for a in known}
-    from_files = {a.annotation_id: revived(a) for a in known if a.source in SOURCES}
+    rows = {a.annotation_id: revived(a) for a in known}
     for one in fresh:
-        before = from_files.get(one.annotation_id)
+        before = rows.get(one.annotation_id)
         if one.state == "set_aside" and before is not None and before.state == "counted":
             continue  # a row that can't be read never costs the answer that could
-        from_files[one.annotation_id] = _merged(before, one)
-    for key in set(withdrawn) & set(from_files):
-        from_files[key] = replace(from_files[key], state="deleted")
-    rows = last_per_person(list(from_files.values()))
-    return [r for r in rows if held.get(r.annotation_id) != r]
+        rows[one.annotation_id] = _merged(before, one)
+    for key in set(withdrawn) & set(rows):
+        rows[key] = replace(rows[key], state="deleted")
+    return [r for r in last_per_person(list(rows.values())) if held.get(r.annotation_id) != r]
+
+
+def _allowed(one: Annotation, roles: Roles) -> Annotation:
+    kind = next(iter(one.task_key.split(":")[1:2]), "")
+    fits = roles.allow(one.annotator, kind, asked_in_round(one.task_key))
+    return one if fits or one.state != "counted" else refused_by_role(one)
 
 
 def _merged(before: Annotation | None, now: Annotation) -> Annotation:
@@ -117,4 +131,5 @@ def _counted(
         same=len(given) - len(touched),
         withdrawn=sum(r.state == "deleted" for r in rows if r.annotation_id not in given),
         conflicts=sum(c.conflict for c in settled),
+        refused=sum(NOT_THEIR_ROLE in a.flags for a in fresh),
     )

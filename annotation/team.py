@@ -17,6 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from annotation.config import AnnotateConfig
+from annotation.csv_answers import COLUMNS
 from annotation.form import Choice, Form, Question, named
 from annotation.labeling import lint
 from annotation.questions import FORMS
@@ -128,6 +129,11 @@ def _new(name: str, said: TeamQuestion, where: str) -> Question:
         raise ConfigError(f"{where}: {name!r} is new.", "Give it a title and two values at least.")
     for one in (name, *said.values):
         _check_name(one, where)
+    if name in COLUMNS:
+        raise ConfigError(
+            f"{where}: {name!r} is a column of the sheets that people fill in offline.",
+            "Take another name.",
+        )
     choices = tuple(Choice(v, w.words, help=w.help) for v, w in said.values.items())
     kind: Literal["many", "one"] = "many" if said.several else "one"
     return Question(

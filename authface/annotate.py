@@ -217,19 +217,16 @@ def history(
 
 def _say_pushed(pushed: Pushed, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
+    were = would or "were "
     console.done(f"{pushed.sent} tasks {would}sent, {pushed.already} were there already.")
-    if pushed.changed:
-        console.say(f"  {pushed.changed} that nobody has answered {would or 'were '}renewed.")
-    if pushed.adopted:
-        console.say(f"  {pushed.adopted} had come through in a push that was broken off.")
-    if pushed.copies_removed:
-        console.say(
-            f"  {pushed.copies_removed} unanswered second copies {would or 'were '}removed."
-        )
-    if pushed.withdrawn:
-        console.say(
-            f"  {pushed.withdrawn} reviews {would or 'were '}withdrawn: a newer file came back."
-        )
+    for number, said in (
+        (pushed.changed, f"that nobody has answered {were}renewed."),
+        (pushed.adopted, "had come through in a push that was broken off."),
+        (pushed.withdrawn, f"{were}taken off the server: answered in files, or a newer file came."),
+        (pushed.copies_removed, f"unanswered second copies {were}removed."),
+    ):
+        if number:
+            console.say(f"  {number} {said}")
     for project in pushed.projects:
         console.say(f"  {project.title}: {project.url}")
     for why, photos in pushed.refused.items():
@@ -258,6 +255,9 @@ def _say_pulled(pulled: Pulled) -> None:
     ):
         if number:
             console.note(f"{number} {said}")
+
+    for name in pulled.unknown_people:
+        console.note(f"{name}: the server knows no such user. See people_file")
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,13 @@ from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
     from annotation.config import AnnotateConfig
+    from annotation.form import Form
     from annotation.sidecars import Planned
-    from annotation.taken import Settle, Taken
+    from annotation.taken import Settling, Taken
     from authface.offline_xmp import Read
+    from data_manifests.store import Store
 
-__all__ = ["DryOption", "NameOption", "app", "say_taken", "settle_for"]
+__all__ = ["DryOption", "NameOption", "app", "say_taken", "taking"]
 
 app = typer.Typer()
 
@@ -44,29 +47,32 @@ def xmp_read(
 
     Example: authface annotate xmp-read --as "Anna Berg" --dry-run
     """
-    from annotation.taken import answer_id, person, take
+    from annotation.taken import take
     from annotation.xmp import to_row
     from authface.offline_xmp import read_photo_xmp, xmp_rules
-    from data_manifests.records import Photo
+    from data_manifests.records import Annotation, Photo
     from data_manifests.store import Store
 
     space, settings = open_workspace(workspace)
     store = Store(space.tables)
-    name, rules = person(store, who), xmp_rules(settings.annotate)
+    mine = taking(store, settings.annotate, who)
+    rules = xmp_rules(settings.annotate, mine.form)
     photos = [p for p in store.read(Photo) if p.state == "kept"]
     read = [read_photo_xmp(p, rules) for p in console.track(photos, label="photos")]
     fresh = [
-        to_row(r.reading.answer, r.photo.photo_id, who=name)
+        to_row(r.reading.answer, r.photo.photo_id, who=mine.name, form=mine.form)
         for r in read
         if r.reading and r.reading.answer
     ]
-    silent = [r.photo.photo_id for r in read if r.reading and not r.reading.answer]
-    ours = {r.photo.photo_id for r in read if r.reading and r.reading.ours}
+    silent = {
+        r.photo.photo_id for r in read if r.reading and not r.reading.answer and not r.reading.ours
+    }
+    held = store.rows_with(Annotation, "annotator", [mine.name])
     taken = take(
         store,
         fresh,
-        withdrawn=[answer_id("xmp", name, i) for i in silent if i not in ours],
-        settle=settle_for(settings.annotate),
+        withdrawn=[a.annotation_id for a in held if a.source == "xmp" and a.photo_id in silent],
+        how=mine.how,
         why="xmp-read",
         write=not dry_run,
     )
@@ -168,11 +174,26 @@ def _short(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def settle_for(config: AnnotateConfig) -> Settle:
-    """How a photo is settled after answers came in as files."""
-    from annotation.imported import settle_all
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Whose answers come in, to which questions, and how photos are settled after them."""
 
-    return partial(settle_all, majority=config.majority)
+    name: str  # the pseudonym
+    form: Form
+    how: Settling
+
+
+def taking(store: Store, config: AnnotateConfig, who: str) -> Taking:
+    """What taking a person's answers needs; raises InputError for a name that nobody here has."""
+    from annotation.ledger import person
+    from annotation.people import people_of
+    from annotation.team import forms
+    from annotation.united import settling
+
+    root = store.folder.parent
+    asked, people = forms(config, root), people_of(config, root)
+    name = person(store, people.name_of(who))
+    return Taking(name, asked["triage"], settling(store, config, asked, people))
 
 
 def _say_read(read: Iterable[Read]) -> None:
@@ -194,6 +215,8 @@ def say_taken(taken: Taken, *, dry_run: bool) -> None:
         f"{taken.new} answers {would}new, {taken.changed} {would}changed, {taken.same} the same,"
         f" {taken.withdrawn} {would}taken back."
     )
+    if taken.refused:
+        console.note(f"{taken.refused} set aside: the people file gives this person no such role.")
     if taken.conflicts:
         console.note(
             f"On {taken.conflicts} of these photos people disagree: authface annotate status"

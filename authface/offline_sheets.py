@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authface import console
-from authface.offline import DryOption, NameOption, say_taken, settle_for
+from authface.offline import DryOption, NameOption, Taking, say_taken, taking
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ def sheet(
     """
     from annotation.csv_answers import short_ids, write_rows
     from annotation.sheets import html_page, pdf_sheet
+    from annotation.team import forms
     from data_manifests.media import write_atomic
     from data_manifests.records import Photo
     from data_manifests.store import Store
 
-    space, _ = open_workspace(workspace)
-    store = Store(space.tables)
+    space, settings = open_workspace(workspace)
+    store, form = Store(space.tables), forms(settings.annotate, space.root)["triage"]
     every = store.read(Photo)
     short = short_ids(p.photo_id for p in every)
     chosen = sorted(_chosen(store, every, photos), key=lambda p: (p.path, p.photo_id))
@@ -51,10 +52,11 @@ def sheet(
         return
     pages = [chosen[i : i + per_page] for i in range(0, len(chosen), per_page)]
     for number, some in enumerate(console.track(pages, label="pages"), 1):
-        text = html_page(some, media=space.media, short=short, place=(number, len(pages)))
+        place = number, len(pages)
+        text = html_page(some, media=space.media, short=short, place=place, form=form)
         write_atomic(out / f"sheet-{number:03}.html", text.encode())
-    write_atomic(out / "sheets.pdf", pdf_sheet(chosen, media=space.media, short=short))
-    _write_new(out / "answers.csv", write_rows(chosen))
+    write_atomic(out / "sheets.pdf", pdf_sheet(chosen, media=space.media, short=short, form=form))
+    _write_new(out / "answers.csv", write_rows(chosen, form))
     console.done(f"{len(chosen)} photos on {len(pages)} pages: {out}")
     console.say("  Answers back: authface annotate answers FILE.csv --as NAME")
 
@@ -73,22 +75,31 @@ def answers(
     Example: authface annotate answers answers-1.csv answers-2.csv --as "Anna Berg"
     """
     from annotation.csv_answers import aside_row
-    from annotation.taken import person, take
+    from annotation.taken import take
     from data_manifests.media import write_atomic
     from data_manifests.records import Photo
     from data_manifests.store import Store
 
     space, settings = open_workspace(workspace)
     store, now = Store(space.tables), datetime.now(UTC)
-    name, failed = person(store, who), 0
+    mine, failed = taking(store, settings.annotate, who), 0
     photo_ids = sorted(p.photo_id for p in store.read(Photo))
     for file in files:
-        good, aside = _judged(file, photo_ids, name, now)
-        bad = [row for a in aside if (row := aside_row(a, who=name, at=now)) is not None]
+        good, aside = _judged(file, photo_ids, mine, now)
+        bad = [
+            row
+            for a in aside
+            if (row := aside_row(a, who=mine.name, at=now, form=mine.form)) is not None
+        ]
         counted = {g.annotation_id for g in good}
         rows = [*good, *(b for b in bad if b.annotation_id not in counted)]
-        settle = settle_for(settings.annotate)
-        taken = take(store, rows, settle=settle, why="answers by CSV", write=not dry_run)
+        taken = take(
+            store,
+            rows,
+            how=mine.how,
+            why="answers by CSV",
+            write=not dry_run,
+        )
         console.say(f"{file}: {len(good)} answers, {len(aside)} rows set aside")
         say_taken(taken, dry_run=dry_run)
         for one in aside:
@@ -102,8 +113,8 @@ def answers(
         raise typer.Exit(console.PARTIAL)
 
 
-def _judged(file: Path, photo_ids: Sequence[str], who: str, now: datetime) -> Judged:
-    from annotation.csv_answers import Aside, read_rows, to_answer
+def _judged(file: Path, photo_ids: Sequence[str], mine: Taking, now: datetime) -> Judged:
+    from annotation.csv_answers import Aside, form_of, read_rows, to_answer
     from data_manifests.errors import InputError
     from data_manifests.records import Annotation
 
@@ -115,7 +126,13 @@ def _judged(file: Path, photo_ids: Sequence[str], who: str, now: datetime) -> Ju
     def find(digits: str) -> list[str]:
         return [i for i in photo_ids if i.startswith(digits)]
 
-    told = [to_answer(row, find=find, who=who, at=now) for row in read_rows(data)]
+    rows = read_rows(data)
+    if older := sorted({form_of(row) for row in rows} - {"", mine.form.version}):
+        console.note(
+            f"{file} was made from other questions ({', '.join(older)}) than are asked now"
+            f" ({mine.form.version}): what fits those of today counts."
+        )
+    told = [to_answer(row, find=find, who=mine.name, at=now, form=mine.form) for row in rows]
     good = {a.annotation_id: a for a in told if isinstance(a, Annotation)}  # a later row counts
     return list(good.values()), [a for a in told if isinstance(a, Aside)]
 

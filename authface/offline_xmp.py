@@ -11,6 +11,7 @@ from data_manifests.errors import MissingExtra, UnreadablePhoto
 
 if TYPE_CHECKING:
     from annotation.config import AnnotateConfig
+    from annotation.form import Form
     from annotation.sidecars import Settled
     from annotation.xmp import Packet, Reading, XmpRules
     from curation.packets import XmpPacket
@@ -28,11 +29,11 @@ class Read:
     wrong: str = ""
 
 
-def xmp_rules(config: AnnotateConfig) -> XmpRules:
-    """How labels and stars are read in this workspace."""
+def xmp_rules(config: AnnotateConfig, form: Form) -> XmpRules:
+    """How labels, stars and keywords are read in this workspace."""
     from annotation.xmp import XmpRules
 
-    return XmpRules(config.xmp_labels, config.xmp_accept_stars)
+    return XmpRules(config.xmp_labels, config.xmp_accept_stars, form)
 
 
 def original_of(photo: Photo) -> Path | None:

@@ -50,8 +50,8 @@ document.addEventListener("keydown", (event) => {
 window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
 document.getElementById("save").addEventListener("click", () => {
   const rows = forms.filter(answered).map((form) =>
-    ["AF-" + form.dataset.id, form.dataset.file, ...columns.map((c) => value(form, c))]);
-  const text = [["id", "file", ...columns], ...rows].map((r) => r.map(cell).join(",")).join("\r\n") + "\r\n";
+    ["AF-" + form.dataset.id, form.dataset.file, document.body.dataset.form, ...columns.map((c) => value(form, c))]);
+  const text = [["id", "file", "form", ...columns], ...rows].map((r) => r.map(cell).join(",")).join("\r\n") + "\r\n";
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff" + text], { type: "text/csv" }));
   link.download = document.title.replace(/\D+(\d+).*/, "answers-$1.csv");

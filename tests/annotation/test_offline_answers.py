@@ -22,10 +22,11 @@ from annotation.csv_answers import (
     to_answer,
     write_rows,
 )
+from annotation.ledger import person
 from annotation.merge import Judging, Known, merge
 from annotation.questions import FORMS
 from annotation.sheets import html_page, pdf_sheet
-from annotation.taken import person, take
+from annotation.taken import Settling, take
 from data_manifests.records import Annotation, Consensus, Photo
 from data_manifests.store import Store
 
@@ -138,7 +139,7 @@ def counted(store: Store, source: str, decision: str, at: datetime) -> Annotatio
 
 def test_a_persons_newest_file_counts_and_the_same_again_changes_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "tables")
-    put = partial(take, store, settle=settle, why="test")
+    put = partial(take, store, how=Settling(settle), why="test")
     first = counted(store, "xmp", "accept", NOW)
     second = counted(store, "csv", "reject", NOW + timedelta(days=1))
     assert put([first]).new == 1
@@ -157,17 +158,17 @@ def test_a_persons_newest_file_counts_and_the_same_again_changes_nothing(tmp_pat
 def test_a_dry_run_and_a_bad_row_leave_the_answer_that_stands(tmp_path: Path) -> None:
     store = Store(tmp_path / "tables")
     good = counted(store, "csv", "accept", NOW)
-    take(store, [good], settle=settle, why="test", write=False)
+    take(store, [good], how=Settling(settle), why="test", write=False)
     assert store.read(Annotation) == []
-    take(store, [good], settle=settle, why="test")
+    take(store, [good], how=Settling(settle), why="test")
     bad = replace(good, state="set_aside", flags=("unknown_choice",), decision=None)
-    take(store, [bad], settle=settle, why="test")
+    take(store, [bad], how=Settling(settle), why="test")
     assert store.read(Annotation) == [good]
 
 
 def test_an_answer_from_a_file_survives_a_pull(tmp_path: Path) -> None:
     store = Store(tmp_path / "tables")
-    take(store, [counted(store, "xmp", "accept", NOW)], settle=settle, why="test")
+    take(store, [counted(store, "xmp", "accept", NOW)], how=Settling(settle), why="test")
     known = Known([], {}, store.read(Annotation), store.read(Consensus))
     merged = merge(known, [], Judging("s", lambda _: "x", FORMS))
     assert merged.annotations == tuple(known.annotations)

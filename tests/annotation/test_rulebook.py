@@ -19,6 +19,7 @@ import pytest
 from annotation.answers import ServerTask, pseudonym
 from annotation.merge import Judging, Known, Merged, merge, spare_copies
 from annotation.questions import FORMS
+from annotation.roles import Roles
 from annotation.rulebook import RULEBOOK, rulebook_page
 from data_manifests.records import Annotation, Consensus, Photo, Task
 
@@ -63,6 +64,7 @@ def merged(
     asked: list[Task] | None = None,
     known: tuple[Annotation, ...] = (),
     settled: tuple[Consensus, ...] = (),
+    roles: Roles | None = None,
 ) -> Merged:
     tasks = [row_of(listed[0])] if asked is None else asked
     photos = {
@@ -71,7 +73,13 @@ def merged(
         )
         for t in tasks
     }
-    how = Judging("s", person, FORMS, keep_mask=lambda png: f"masks/{len(png)}.png")
+    how = Judging(
+        "s",
+        person,
+        FORMS,
+        keep_mask=lambda png: f"masks/{len(png)}.png",
+        roles=roles or Roles(),
+    )
     listing = [ServerTask.model_validate(t) for t in listed]
     return merge(Known(tasks, photos, known, settled), listing, how)
 
@@ -580,10 +588,40 @@ def test_every_example_is_decided_as_its_rule_says(case: Case) -> None:
     case.check()
 
 
+# 26
+@case(26, good=True)
+def whoever_has_the_role_is_counted_and_a_skip_is_nobody_s_business() -> None:
+    task = exported()
+    who = person(task["annotations"][0]["completed_by"])
+    (found,) = merged(task, roles=Roles({who: ["photographer"]})).annotations
+    assert found.state == "counted"
+    (found,) = merged(task, roles=Roles({"another": ["reviewer"]})).annotations
+    assert found.state == "counted"
+    task["annotations"][0]["was_cancelled"] = True
+    (found,) = merged(task, roles=Roles({who: []})).annotations
+    assert (found.state, found.flags) == ("skipped", ())
+
+
+@case(26, good=False)
+def whoever_has_another_role_is_set_aside_with_the_raw_json() -> None:
+    task = exported()
+    who = person(task["annotations"][0]["completed_by"])
+    for roles in (Roles({who: ["reviewer", "retoucher"]}), Roles({}, others=["reviewer"])):
+        found = merged(task, roles=roles)
+        (row,) = found.annotations
+        assert (row.state, row.flags, row.decision) == ("set_aside", ("not_their_role",), None)
+        assert json.loads(row.raw) == task["annotations"][0]["result"]
+        assert [t.state for t in found.tasks] == ["set_aside"]
+    later = replace(row_of(task), round=2)
+    for held, state in (("adjudicator", "counted"), ("photographer", "set_aside")):
+        (row,) = merged(task, asked=[later], roles=Roles({who: [held]})).annotations
+        assert row.state == state
+
+
 def test_every_rule_has_good_and_bad_examples() -> None:
     told = {(c.number, c.good) for c in CASES}
-    assert [r.number for r in RULEBOOK] == list(range(1, 26))
-    assert told == {(n, good) for n in range(1, 26) for good in (True, False)}
+    assert [r.number for r in RULEBOOK] == list(range(1, 27))
+    assert told == {(n, good) for n in range(1, 27) for good in (True, False)}
 
 
 def test_the_page_of_rules_is_as_the_rules_are() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from annotation.csv_answers import read_rows, short_ids, to_answer
+from annotation.questions import TRIAGE
 from annotation.sheets import html_page
 from data_manifests.records import Annotation, Photo
 from data_manifests.store import Store
@@ -63,5 +64,6 @@ def test_what_is_ticked_on_the_page_comes_back_as_answers(
         for row in read_rows(saved.read_bytes())
     ]
     answers = [a for a in told if isinstance(a, Annotation)]
+    assert {r.cells["form"] for r in read_rows(saved.read_bytes())} == {TRIAGE.version}
     assert [(a.decision, a.reasons) for a in answers] == [("reject", ("noise",)), ("accept", ())]
     assert answers[1].caption == '=SUM(1), "so to say"'

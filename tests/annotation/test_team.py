@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from annotation.config import AnnotateConfig
+from annotation.csv_answers import Aside, Row, read_rows, short_ids, to_answer, write_rows
 from annotation.form import Form, named
 from annotation.labeling import lint, to_xml
 from annotation.questions import FORMS
 from annotation.questions_page import COMMAND, questions_page
+from annotation.sheets import html_page
 from annotation.team import forms
+from annotation.xmp import Packet, XmpRules, read_answer, to_row
+from annotation.xmp_names import LR
 from data_manifests.errors import ConfigError
+from data_manifests.records import Annotation, Photo
 
 PAGE = Path(__file__).parents[2] / "docs" / "questions.md"
 FILE = """
@@ -107,3 +113,77 @@ def test_what_the_tables_rely_on_stays(tmp_path: Path, text: str, said: str) -> 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml can't be read"):
         forms(AnnotateConfig(questions_file=Path("none.toml")), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["id", "form", "reasons", "why"])
+def test_a_column_of_the_sheets_is_no_name_for_a_question(tmp_path: Path, name: str) -> None:
+    text = (
+        f'[questions.{name}]\ngroup = "semantic"\ntitle = "T"\nvalues = {{ ab = {{}}, cd = {{}} }}'
+    )
+    with pytest.raises(ConfigError, match=f"'{name}' is a column of the sheets"):
+        told(tmp_path, text)
+
+
+def test_sheets_and_their_table_ask_the_team_s_questions_and_say_of_which_version(
+    tmp_path: Path,
+) -> None:
+    form = told(tmp_path, FILE)["triage"]
+    photo = Photo(photo_id="ab" * 32, path="/a.jpg", state="kept", size_bytes=1)
+    short = short_ids([photo.photo_id])
+    page = html_page([photo], media=tmp_path, short=short, place=(1, 1), form=form)
+    assert "Season" in page
+    assert "Zöpfe" in page
+    assert f"Questions {form.version}" in page
+    assert form.version != FORMS["triage"].version
+    (row,) = read_rows(write_rows([photo], form))
+    assert (row.cells["form"], row.cells["season"]) == (form.version, "")
+
+
+def test_an_answer_says_which_questions_it_was_given_to_and_an_unknown_one_is_set_aside(
+    tmp_path: Path,
+) -> None:
+    form, old = told(tmp_path, FILE)["triage"], FORMS["triage"]
+    photo_id = "ab" * 32
+
+    def judged(asked: Form, /, **cells: str) -> Annotation | Aside | None:
+        row = Row(2, {"id": f"AF-{photo_id}", "decision": "annehmen"} | cells)
+        return to_answer(
+            row, find=lambda _: [photo_id], who="p", at=datetime(2026, 3, 1, tzinfo=UTC), form=asked
+        )
+
+    now = judged(form, season="winter", hair="Zöpfe", form=form.version)
+    assert isinstance(now, Annotation)
+    assert (now.decision, now.photographic_tags, now.form) == (
+        "accept",
+        ("season/winter",),
+        form.version,
+    )
+    assert now.semantic_tags == ("hair/braids",)
+    older = judged(form, form=old.version)
+    assert isinstance(older, Annotation)
+    assert older.form == old.version
+    gone = judged(old, decision="accept", season="winter", form=form.version)
+    assert isinstance(gone, Aside)
+    assert gone.rule == "unknown_question"
+    assert "column season is no question of the form" in gone.why
+    assert f"the sheet asked questions {form.version}, now {old.version} are asked" in gone.why
+    told_apart = judged(old, decision="accept", form="not a version")
+    assert isinstance(told_apart, Annotation)
+    assert told_apart.form == old.version
+
+
+def test_keywords_answer_the_team_s_questions(tmp_path: Path) -> None:
+    form = told(tmp_path, FILE)["triage"]
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    words = {"lr:hierarchicalSubject": ["authface|season|winter", "authface|decision|accept"]}
+
+    def values(name: str) -> list[str]:
+        return words["lr:hierarchicalSubject"] if name == f"{LR}hierarchicalSubject" else []
+
+    packet = Packet("", None, None, None, (), values, at)
+    found = read_answer([packet], suffix=".jpg", rules=XmpRules(form=form))
+    assert found.answer is not None
+    row = to_row(found.answer, "ab" * 32, who="p", form=form)
+    assert (row.photographic_tags, row.form) == (("season/winter",), form.version)
+    unknown = read_answer([packet], suffix=".jpg", rules=XmpRules())
+    assert "is no answer to a question of the form" in unknown.notes[0]
