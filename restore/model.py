@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_manifests.errors import CheckpointError, ConfigError, RemoteError
-from data_manifests.store import file_sha256
+from data_manifests.seals import file_sha256
 
 __all__ = ["ModelFacts", "describe_model", "find_model"]
 

@@ -26,7 +26,14 @@ from restore.config import RestoreConfig
 from restore.model import ModelFacts, describe_model, find_model
 from restore.sampling import generators, make_sampler, noised_start, timesteps
 
-__all__ = ["Restoration", "Restorer", "encode_faces", "load_pipeline", "open_restorer"]
+__all__ = [
+    "Restoration",
+    "Restorer",
+    "encode_faces",
+    "laid_out",
+    "load_pipeline",
+    "open_restorer",
+]
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +151,15 @@ def open_restorer(
             "Train or copy it again; weights must be safetensors.",
         ) from error
     pipe.set_progress_bar_config(disable=True)
-    return Restorer(pipe.to(where), facts, config)
+    return Restorer(laid_out(pipe.to(where)), facts, config)
+
+
+def laid_out(pipe: Any) -> Any:
+    """The pipeline, on a GPU with channels innermost: as its convolutions want them."""
+    if pipe.device.type == "cuda":
+        for model in (pipe.unet, pipe.controlnet):
+            model.to(memory_format=torch.channels_last)
+    return pipe
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
