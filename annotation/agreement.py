@@ -19,7 +19,7 @@ from annotation.questions import TRIAGE, Form, tag_questions
 from annotation.settle_regions import Masks, settle_regions
 from data_manifests.records import Agreement, Annotation, Consensus, Region
 
-__all__ = ["asked_in_round", "settle"]
+__all__ = ["asked_in_round", "newest_of_each", "settle"]
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 STARS = 5
@@ -44,12 +44,12 @@ def settle(
         for a in answers
         if a.state == "counted" and a.decision and (truth_votes or not a.ground_truth)
     ]
-    voters = _one_each([a for a in counted if asked_in_round(a.task_key) == 1])
+    voters = newest_of_each([a for a in counted if asked_in_round(a.task_key) == 1])
     later = [a for a in counted if asked_in_round(a.task_key) > 1]
     if not voters:
         # Nobody was left to disagree with: the last round is the only one there is.
         last = max((asked_in_round(a.task_key) for a in later), default=1)
-        voters = _one_each([a for a in later if asked_in_round(a.task_key) == last])
+        voters = newest_of_each([a for a in later if asked_in_round(a.task_key) == last])
         later = []
     among = _among(photo_id, voters, majority, form, masks)
     return _adjudicated(among, later, majority, form, masks) if later else among
@@ -61,7 +61,7 @@ def asked_in_round(task_key: str) -> int:
     return int(parts[2]) if len(parts) > 2 and parts[2].isdigit() else 1
 
 
-def _one_each(answers: Sequence[Annotation]) -> list[Annotation]:
+def newest_of_each(answers: Sequence[Annotation]) -> list[Annotation]:
     """A person who was asked in two projects has one vote, the newer; in the order of the ids."""
     newest: dict[str, Annotation] = {}
     for one in sorted(answers, key=_age):

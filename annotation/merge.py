@@ -10,9 +10,10 @@ from annotation.answered import state_after
 from annotation.answers import Asked, Reading, ServerTask, to_annotation
 from annotation.circumstances import refused, remarks
 from annotation.form import Form
-from annotation.imported import VOTING, settle_all
+from annotation.imported import SETTLED, settle_all
 from annotation.roles import NOT_THEIR_ROLE, Roles
 from annotation.rules import SUPERSEDED, broken, last_per_person
+from annotation.settle_regions import Masks
 from data_manifests.records import Annotation, Consensus, Photo, Task
 
 __all__ = ["Known", "Merged", "adopt", "merge", "no_longer_asked", "spare_copies"]
@@ -37,6 +38,7 @@ class Judging:
     forms: Mapping[str, Form]
     majority: float = 0.5
     keep_mask: Callable[[bytes], str] | None = None
+    masks: Masks | None = None
     roles: Roles = field(default_factory=Roles)
 
 
@@ -189,9 +191,16 @@ def _settle(
 ) -> Iterable[Consensus]:
     by_photo: dict[str, list[Annotation]] = {c.photo_id: [] for c in settled}
     for one in annotations:
-        if one.task_key.split(":")[1] in VOTING:
+        if one.task_key.split(":")[1] in SETTLED:
             by_photo.setdefault(one.photo_id, []).append(one)
     return (
-        settle_all(photo_id, answers, majority=how.majority, form=how.forms["triage"])
+        settle_all(
+            photo_id,
+            answers,
+            majority=how.majority,
+            form=how.forms["triage"],
+            retouch=how.forms["retouch"],
+            masks=how.masks,
+        )
         for photo_id, answers in sorted(by_photo.items())
     )

@@ -22,6 +22,7 @@ from annotation.comparison import review_outcomes
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import naming, one_at_a_time, server_tasks
+from annotation.mask_files import MaskFiles
 from annotation.merge import Judging, Known, Merged, adopt, merge
 from annotation.moved import moved_tasks, write_standings
 from annotation.people import People, people_of
@@ -30,7 +31,7 @@ from annotation.studio import Studio
 from annotation.team import forms
 from annotation.united import settling, unite
 from data_manifests.errors import RemoteError
-from data_manifests.media import Workspace, write_media
+from data_manifests.media import Workspace
 from data_manifests.records import (
     Annotation,
     Consensus,
@@ -93,7 +94,8 @@ def pull(
     named, missing = people.users(studio.emails() if people.name_users else {})
     unite(store, people, named, server=studio.identity, how=settling(store, config, asked, people))
     with one_at_a_time(store):
-        reader = _Reader(store, studio, config, asked, people, named, media)
+        masks = MaskFiles(media or Workspace(root).media)
+        reader = _Reader(store, studio, config, asked, people, named, masks)
         ledger = _Ledger(store, studio.identity)
         looks = list(_looks(reader, ledger, full))
         listing = [task for look in looks for task in look.listing]
@@ -137,11 +139,7 @@ class _Reader:
     forms: Mapping[str, Form]
     people: People
     named: Mapping[int, str]  # people by their user's number
-    media: Path | None
-
-    def keep_mask(self, png: bytes) -> str:
-        media = self.media or Workspace(self.store.folder.parent).media
-        return write_media(media, "masks", png, ".png")[0]
+    masks: MaskFiles
 
 
 class _Ledger:
@@ -277,7 +275,8 @@ def _merged(reader: _Reader, looks: Sequence[_Look], listing: Sequence[ServerTas
             naming(store, server, reader.named),
             reader.forms,
             reader.config.majority,
-            reader.keep_mask,
+            reader.masks.keep,
+            reader.masks.voted,
             reader.people.roles(store),
         ),
     )

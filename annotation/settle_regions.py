@@ -161,6 +161,7 @@ def _median_box(regions: Sequence[Region]) -> Region:
         box=Box(left=left, top=top, right=right, bottom=bottom),
         origin=_origin(regions),
         priority=_most(r.priority for r in regions if r.priority) or None,
+        note="; ".join(dict.fromkeys(r.note for r in regions if r.note)) or None,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from annotation.agreement import asked_in_round
 from annotation.answered import Wanted
+from annotation.imported import SETTLED
 from annotation.ledger import one_at_a_time
 from annotation.moved import moved_tasks, write_standings
 from annotation.roles import NOT_THEIR_ROLE, Roles, refused_by_role
@@ -20,7 +21,6 @@ from data_manifests.store import Store
 
 __all__ = ["Settle", "Settling", "Taken", "take"]
 
-_VOTES = ("triage", "import")  # kinds of questions whose answers decide about a photo
 
 Settle = Callable[[str, Sequence[Annotation]], Consensus]
 
@@ -112,7 +112,7 @@ def _settled(rows: Iterable[Annotation], settle: Settle) -> list[Consensus]:
     newest = {a.annotation_id: a for a in rows}
     by_photo: dict[str, list[Annotation]] = defaultdict(list)
     for one in newest.values():
-        if one.task_key.split(":")[1] in _VOTES:
+        if one.task_key.split(":")[1] in SETTLED:
             by_photo[one.photo_id].append(one)
     return [settle(photo_id, answers) for photo_id, answers in sorted(by_photo.items())]
 

@@ -12,9 +12,11 @@ from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.imported import settle_all
 from annotation.ledger import person, secret_of
+from annotation.mask_files import MaskFiles
 from annotation.people import People
 from annotation.rules import revived
 from annotation.taken import Settling, take
+from data_manifests.media import Workspace
 from data_manifests.records import Annotation
 from data_manifests.store import Store
 
@@ -26,7 +28,13 @@ def settling(
 ) -> Settling:
     """How photos of a workspace are settled after answers came in."""
     return Settling(
-        partial(settle_all, majority=config.majority, form=forms["triage"]),
+        partial(
+            settle_all,
+            majority=config.majority,
+            form=forms["triage"],
+            retouch=forms["retouch"],
+            masks=MaskFiles(Workspace(store.folder.parent).media).voted,
+        ),
         Wanted(config.answers_wanted, people.desk_of(store)),
         people.roles(store),
     )

@@ -65,6 +65,8 @@ def test_a_photographer_marks_what_to_retouch_and_the_pull_finds_it(
     assert region.box is not None
     found = (region.box.left, region.box.top, region.box.right, region.box.bottom)
     assert found == pytest.approx((0.3 * 3400, 0.3 * 5120, 0.5 * 3400, 0.4 * 5120), abs=60)
+    (settled,) = desk.store.read(Consensus)
+    assert settled.regions == row.regions  # where the checks of returned files look for it
 
 
 def test_an_area_that_is_painted_becomes_a_mask_of_the_picture_shown(
