@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -100,10 +100,12 @@ class Overview:
     paces: tuple[Pace, ...]
     rules: tuple[tuple[str, int], ...]
     days: tuple[tuple[date, int], ...]  # days in UTC, answers that count
-    drafts: int | None = None
+    drafts: Mapping[str, int] | None = None  # begun and not submitted, by pseudonym
 
 
-def overview(rows: Rows, *, corrected: bool = True, drafts: int | None = None) -> Overview:
+def overview(
+    rows: Rows, *, corrected: bool = True, drafts: Mapping[str, int] | None = None
+) -> Overview:
     """Everything at once; without `corrected` no agreement is corrected for chance.
 
     Raises MissingExtra as `by_question` does.

@@ -8,7 +8,8 @@ nothing, and a killed one is made good by the next: tasks are noted last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 
 from annotation.answered import Wanted, come_back
 from annotation.answers import ServerTask
+from annotation.begun import Draft, begun_in, left_lying
 from annotation.comparison import review_outcomes
 from annotation.config import AnnotateConfig
 from annotation.form import Form
@@ -45,7 +47,6 @@ from data_manifests.store import Commit, Store
 __all__ = ["Pulled", "projects_of", "pull"]
 
 FEW = 5  # so many tasks may always vanish: someone tidied up
-OLD_DRAFT = timedelta(days=1)  # somebody answered and forgot to submit
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def pull(
     asked, people = forms(config, root), people_of(config, root)
     named, missing = people.users(studio.emails() if people.name_users else {})
     unite(store, people, named, server=studio.identity, how=settling(store, config, asked, people))
-    with one_at_a_time(store):
+    # The server looks for drafts while the tables are written.
+    with one_at_a_time(store), ThreadPoolExecutor(1, "drafts") as aside:
         masks = MaskFiles(media or Workspace(root).media)
         reader = _Reader(store, studio, config, asked, people, named, masks)
         ledger = _Ledger(store, studio.identity)
@@ -102,6 +104,7 @@ def pull(
         merged = _merged(reader, looks, listing)
         sent = len(ledger) + sum(look.late for look in looks)
         _refuse_landslide(merged, sent, config, accept_deletions)
+        begun = aside.submit(begun_in, studio, [look.project.id for look in looks])
         why = f"pull from {studio.identity}"
         # Tasks last: as long as one is not noted as seen, the next pull reads it again.
         changed = 0
@@ -117,7 +120,9 @@ def pull(
             ]
             changed = sum(c.added + c.changed for c in commits)
         return replace(
-            _counted(store, studio.identity, listing, merged, changed), unknown_people=missing
+            _counted(store, studio.identity, listing, merged, begun.result()),
+            changed_rows=changed,
+            unknown_people=missing,
         )
 
 
@@ -324,7 +329,7 @@ def _counted(
     server: str,
     listing: Sequence[ServerTask],
     merged: Merged,
-    changed_rows: int,
+    drafts: Sequence[Draft],
 ) -> Pulled:
     ledger = _Ledger(store, server)
     states = ledger.states()
@@ -337,11 +342,11 @@ def _counted(
         set_aside=states["set_aside"],
         deleted=states["deleted"],
         answers=_count(store, Annotation, "state", "counted"),
-        drafts=sum(len(t.drafts) for t in listing),
-        old_drafts=_old_drafts(listing),
+        drafts=len(drafts),
+        old_drafts=left_lying(drafts, datetime.now(UTC)),
         foreign=sum(t.key not in ours for t in listing),
         conflicts=_count(store, Consensus, "conflict", True),
-        changed_rows=changed_rows,
+        changed_rows=0,
         read=len(listing),
         stale_samples=_stale_samples(store, merged.annotations),
     )
@@ -350,13 +355,6 @@ def _counted(
 def _count(store: Store, noun: type, column: str, value: Any) -> int:
     rows = store.columns(noun, [column])
     return 0 if rows is None else int(pc.sum(pc.equal(rows.column(column), value)).as_py() or 0)
-
-
-def _old_drafts(listing: Iterable[ServerTask]) -> int:
-    """Drafts that nobody has touched for a day: the person may think that they have answered."""
-    times = [str(draft.get("updated_at") or "") for t in listing for draft in t.drafts if draft]
-    now = datetime.now(UTC)
-    return sum(now - datetime.fromisoformat(time) > OLD_DRAFT for time in times if time)
 
 
 def _stale_samples(store: Store, answers: Sequence[Annotation]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ def show_status(
         console.note(f"the page is {page}") if as_json else console.done(f"the page is {page}")
 
 
-def read_overview(store: Store, drafts: int | None = None) -> Overview:
+def read_overview(store: Store, drafts: Mapping[str, int] | None = None) -> Overview:
     """The picture from the tables; without the package that counts chance out, without that."""
     from annotation.progress import Rows, overview
     from data_manifests.errors import MissingExtra
@@ -96,7 +96,9 @@ def print_overview(found: Overview) -> None:
         if rows:
             console.table(title, columns.split("|"), rows)
     if found.drafts is not None:
-        console.say(f"{found.drafts} drafts were begun and not submitted: they count nowhere.")
+        whose = "".join(f"; {who}: {number}" for who, number in found.drafts.items())
+        number = sum(found.drafts.values())
+        console.say(f"{number} drafts were begun and not submitted: they count nowhere{whose}.")
 
 
 def _projects(found: Overview) -> list[tuple[object, ...]]:
@@ -165,12 +167,17 @@ def _as_json(found: Overview, running: str | None) -> Any:
     return told | {"time_edges_s": TIME_EDGES, "label_studio": running}
 
 
-def _drafts(store: Store, space: Workspace, config: AnnotateConfig) -> int:
-    """Answers that people began and have not submitted, as the server lists them now."""
+def _drafts(store: Store, space: Workspace, config: AnnotateConfig) -> dict[str, int]:
+    """Answers that people began and have not submitted, as the server has them now, by person."""
+    from annotation.begun import begun_in, of_whom
     from annotation.connect import open_studio
-    from data_manifests.records import Task
+    from annotation.ledger import naming
+    from annotation.people import people_of
+    from annotation.pull import projects_of
 
+    people = people_of(config, space.root)
     with open_studio(space, config) as studio:
-        sent = {t.project_id for t in store.read(Task) if t.server == studio.identity}
-        listed = (t for p in sorted(sent - {None}, key=str) if p for t in studio.tasks(p))
-        return sum(len(t.get("drafts") or ()) for t in listed)
+        drafts = begun_in(studio, projects_of(store, studio.identity))
+        emails = studio.emails() if drafts else {}
+        named, _ = people.users(emails)
+        return of_whom(drafts, emails, naming(store, studio.identity, named))

@@ -181,6 +181,6 @@ def test_answers_of_a_review_are_not_compared_with_those_of_a_triage() -> None:
     assert [p.with_peers for p in found.people] == [None, None]
 
 
-@pytest.mark.parametrize("drafts", [None, 3])
-def test_drafts_are_what_the_server_said(drafts: int | None) -> None:
+@pytest.mark.parametrize("drafts", [None, {"p1": 3}])
+def test_drafts_are_what_the_server_said(drafts: dict[str, int] | None) -> None:
     assert overview(Rows(tasks=[]), drafts=drafts).drafts == drafts

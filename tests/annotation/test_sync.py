@@ -6,11 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from annotation.begun import begun_in, left_lying, of_whom
+from annotation.ledger import naming
 from annotation.projects import ensure_project, find_project
 from annotation.push import push
 from annotation.questions import REVIEW, TRIAGE
@@ -215,14 +218,20 @@ def test_a_draft_is_counted_and_never_merged(
     desk.push()
     reply = httpx.post(
         f"{desk.studio.url}/api/tasks/{desk.sent(photo)}/drafts",
-        headers={"Authorization": f"Token {desk.server.token}"},
+        headers={"Authorization": f"Token {desk.server.add_person('begun@authface.local')}"},
         json={"result": answer("accept"), "lead_time": 1},
         trust_env=False,
     )
     assert reply.is_success
-    pulled = desk.pull()
-    assert (pulled.drafts, pulled.waiting, pulled.answers) == (1, 1, 0)
+    pulled = desk.pull()  # not by the one who began
+    assert (pulled.drafts, pulled.old_drafts, pulled.waiting, pulled.answers) == (1, 0, 1, 0)
     assert desk.answers() == []
+    drafts, emails = begun_in(desk.studio, [desk.project()]), desk.studio.emails()
+    user = next(n for n, email in emails.items() if email == "begun@authface.local")
+    name = naming(desk.store, desk.studio.identity)
+    assert of_whom(drafts, emails, name) == {name(user): 1}
+    tomorrow = datetime.now(UTC) + timedelta(days=1, minutes=1)
+    assert left_lying(drafts, tomorrow) == 1
 
 
 def test_a_deleted_task_is_told_kept_and_not_asked_again(
