@@ -47,7 +47,9 @@ def freeze(module: nn.Module, *, bf16: bool) -> nn.Module:
     would be lost.
     """
     module.requires_grad_(False).eval()
-    return module.to(torch.bfloat16) if bf16 else module
+    # Of nn.Module itself: diffusers' own warns of modules it would keep in float32, of which SDXL
+    # has none.
+    return nn.Module.to(module, torch.bfloat16) if bf16 else module
 
 
 def prepare(module: nn.Module, config: RunConfig, device: torch.device) -> None:

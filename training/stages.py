@@ -78,7 +78,7 @@ class _Shared:
     def __post_init__(self) -> None:
         self.bf16 = speed.uses_bf16(self.config, self.base.device)
         if self.config.vae_precision == "bf16":
-            self.base.pipeline.vae.to(torch.bfloat16)
+            speed.freeze(self.base.pipeline.vae, bf16=True)
         speed.prepare(self.base.pipeline.vae, self.config, self.base.device)
 
     def item(self, sample: Sample, step: int, index: int) -> Item:
