@@ -130,7 +130,7 @@ class _Pass:
         counter = FlopCounterMode(display=False)
         with counter, ledger.watch(self.trained):
             loss = self._forward().float().square().mean()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.teacher_passes:
             with FlopCounterMode(display=False) as aside, torch.no_grad():
                 self._forward()
@@ -182,7 +182,7 @@ class _Ledger:
     def watch(self, trained: list[nn.Module]) -> Iterator[None]:
         """Count what autograd keeps and lets go of."""
         hooks = [
-            p.register_post_accumulate_grad_hook(self._grown)
+            p.register_post_accumulate_grad_hook(self._grown)  # type: ignore[no-untyped-call]
             for m in trained
             for p in m.parameters()
         ]
@@ -251,9 +251,10 @@ def _flash() -> Iterator[None]:
         seen: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
         return seen
 
-    before = nn.functional.scaled_dot_product_attention
-    nn.functional.scaled_dot_product_attention = attend
+    functional: Any = nn.functional
+    before = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = attend
     try:
         yield
     finally:
-        nn.functional.scaled_dot_product_attention = before
+        functional.scaled_dot_product_attention = before
