@@ -107,6 +107,35 @@ def restorer(
     _follow(taken, place.runs / named)
 
 
+@app.command()
+def estimate(
+    stage: Annotated[str, typer.Argument(help="prior or restorer.", metavar="STAGE")],
+    set_: SetOption = None,
+    base: Annotated[
+        str | None, typer.Option(help="tiny, a diffusers folder, or a model hub id.")
+    ] = None,
+    tflops: Annotated[
+        float, typer.Option(min=1, help="The device's peak of dense bf16 products, TFLOP/s.")
+    ] = 989.0,
+    mfu: Annotated[
+        float, typer.Option(min=0.01, max=1, help="The share of it that is used.")
+    ] = 0.35,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Count what a run will need: weights, work, memory, hours. Trains and downloads nothing.
+
+    Example: authface train estimate restorer --base stabilityai/stable-diffusion-xl-base-1.0
+    """
+    from authface.training_estimate import show_estimate
+    from data_manifests.errors import InputError
+
+    if stage not in ("prior", "restorer"):
+        raise InputError(f"There is no stage {stage!r}.", "Name prior or restorer.")
+    _, settings = open_workspace(workspace)
+    config = _config(getattr(settings, stage), {"base": base}, set_ or [])
+    show_estimate(config, tflops=tflops, mfu=mfu)
+
+
 def _config(section: C, options: dict[str, Any], overrides: Sequence[str]) -> C:
     """The section with the options and the --set overrides put in, checked again."""
     from data_manifests.config import parse_section

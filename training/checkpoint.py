@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data_manifests.errors import CheckpointError, StorageError
-from data_manifests.store import file_sha256
+from data_manifests.seals import file_sha256
 
 __all__ = ["Checkpoint", "fault", "newest", "replace_folder", "save", "sync_tree"]
 

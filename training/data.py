@@ -21,10 +21,26 @@ from data_manifests.errors import InputError
 from data_manifests.records import Box, Sample
 from training.regions import face_mask
 
-__all__ = ["PARTS", "VAE_FACTOR", "Example", "load_example", "part_boxes", "words"]
+__all__ = [
+    "PARTS",
+    "VAE_FACTOR",
+    "Example",
+    "Posterior",
+    "load_example",
+    "part_boxes",
+    "words",
+]
 
 PARTS = ("left_eye", "right_eye", "mouth")
 VAE_FACTOR = 8  # a latent cell is 8 x 8 pixels in every SDXL VAE
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What the VAE's encoder says of a crop, unscaled: a normal distribution per latent number."""
+
+    mean_CHW: Tensor
+    logvar_CHW: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,8 @@ class Example:
     boxes_P4: Tensor  # in latent coordinates, rows as PARTS; all zero where unknown
     # SDXL's size and crop: original height and width, crop top and left, target height and width
     time_ids_6: Tensor
+    # Of exactly these pixels, mirrored and sized as they are; spares the step its encoding.
+    posterior: Posterior | None = None
 
 
 def load_example(sample: Sample, media: Path, size: int, *, mirror: bool) -> Example:

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from data_manifests.store import file_sha256
+from data_manifests.seals import file_sha256
 from training.bases import FACTS
 from training.checkpoint import replace_folder
 

@@ -88,11 +88,9 @@ class FacialLoss(nn.Module):
             False
         )  # the model's terms must not move the critic they are judged by
         fake_logit_B, fake_features = critic(predicted_BCNN, time_BT)
-        with torch.no_grad():
-            _, real_features = critic(real_BCNN, time_BT)
-        gan_B = fooling_error(fake_logit_B)
-        gram_B = gram_error(fake_features, real_features, FEATURE_WEIGHTS)
         critic.requires_grad_(True)
-        real_logit_B, _ = critic(real_BCNN.detach(), time_BT)
+        real_logit_B, real_features = critic(real_BCNN.detach(), time_BT)
+        gan_B = fooling_error(fake_logit_B)
+        gram_B = gram_error(fake_features, real_features, FEATURE_WEIGHTS)  # which detaches them
         shown_logit_B, _ = critic(predicted_BCNN.detach(), time_BT)
         return gan_B, gram_B, critic_error(real_logit_B, shown_logit_B)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,12 +15,13 @@ from torch import Tensor
 from data_manifests.errors import AuthFaceError, CheckpointError
 from data_manifests.records import Sample
 from training import plan
+from training.batch import Batch
 from training.checkpoint import Checkpoint
 from training.config import RunConfig
 from training.journal import Step
-from training.stages import Group, Item, Loss, Stage
+from training.stages import Group, Loss, Stage
 
-__all__ = ["capture", "make_optimizer", "resume", "train"]
+__all__ = ["capture", "make_optimizer", "resume", "train", "update"]
 
 
 def train(
@@ -35,21 +37,44 @@ def train(
     Raises AuthFaceError before the update if the loss or a gradient is not finite.
     """
     steps = config.steps or 0
-    with ThreadPoolExecutor(1, "samples") as ahead:  # the next batch is read while this one trains
-        feed = _feed(stage, samples, config)
+    readers = config.readers or min(8, os.cpu_count() or 1)
+    # The next step's samples are read, degraded and stacked while this one trains.
+    with ThreadPoolExecutor(readers, "samples") as pool, ThreadPoolExecutor(1, "batches") as ahead:
+        feed = _feed(stage, samples, config, pool)
         coming = ahead.submit(feed, done)
         for step in range(done, steps):
             started = time.perf_counter()
-            items = coming.result()
+            batches = coming.result()
             if step + 1 < steps:
                 coming = ahead.submit(feed, step + 1)
             rate = _set_rates(optimizer, stage.groups, step, config.warmup)
-            loss, parts = _backward(stage, items, step, config.at_once)
-            _clip(stage.groups, config.clip, loss=loss, step=step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            loss, parts = update(stage, optimizer, batches, step=step, clip=config.clip)
             seconds = time.perf_counter() - started
-            yield Step(step + 1, loss, parts, rate, seconds, len(items) / seconds)
+            count = sum(len(b.items) for b in batches)
+            yield Step(step + 1, loss, parts, rate, seconds, count / seconds)
+
+
+def update(
+    stage: Stage,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    *,
+    step: int,
+    clip: float,
+) -> tuple[float, dict[str, float]]:
+    """One update of the weights: the loss over all batches before it, and its parts.
+
+    The host waits for the device once, before the optimizer: a loss or gradient that is not finite
+    must stop it. Raises AuthFaceError then.
+    """
+    loss, parts = _backward(stage, batches, step)
+    norms = _clip(stage.groups, clip)
+    values = torch.stack([loss, *parts.values(), *norms.values()]).tolist()
+    _must_be_finite(values[0], dict(zip(norms, values[1 + len(parts) :], strict=True)), step)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    named = zip(parts, values[1 : 1 + len(parts)], strict=True)
+    return values[0], {name: value for name, value in named if not math.isnan(value)}
 
 
 def make_optimizer(groups: Sequence[Group], config: RunConfig) -> torch.optim.Optimizer:
@@ -85,22 +110,28 @@ def resume(stage: Stage, optimizer: torch.optim.Optimizer, checkpoint: Checkpoin
     for full_name, value in checkpoint.tensors["optimizer"].items():
         name, key = full_name.split("|")
         parameter = weights[name]
-        # AdamW's count of steps stays on the CPU unless it is fused; the moments go with their
-        # weights.
-        device = (
-            torch.device("cpu") if key == "step" and not parameter.is_cuda else parameter.device
-        )
-        optimizer.state.setdefault(parameter, {})[key] = value.clone().to(device)
+        # AdamW's count of steps stays on the CPU unless it is fused; the moments lie with their
+        # weights and as they do, which the fused update relies on.
+        place = value.clone().to(parameter.device) if key == "step" else torch.empty_like(parameter)
+        optimizer.state.setdefault(parameter, {})[key] = place.detach().copy_(value)
 
 
 def _feed(
-    stage: Stage, samples: Sequence[Sample], config: RunConfig
-) -> Callable[[int], list[Item]]:
-    def items(step: int) -> list[Item]:
-        chosen = plan.order(config.seed, step, batch=config.batch or 1, count=len(samples))
-        return [stage.item(samples[which], step, index) for index, which in enumerate(chosen)]
+    stage: Stage, samples: Sequence[Sample], config: RunConfig, pool: ThreadPoolExecutor
+) -> Callable[[int], list[Batch]]:
+    """A function from a step to its batches, each of as many items as may be on the device."""
 
-    return items
+    def batches(step: int) -> list[Batch]:
+        chosen = plan.order(config.seed, step, batch=config.batch or 1, count=len(samples))
+        items = list(
+            pool.map(
+                lambda place: stage.item(samples[chosen[place]], step, place), range(len(chosen))
+            )
+        )
+        starts = range(0, len(items), config.at_once)
+        return [stage.gather(items[start : start + config.at_once]) for start in starts]
+
+    return batches
 
 
 def _set_rates(
@@ -112,24 +143,22 @@ def _set_rates(
 
 
 def _backward(
-    stage: Stage, items: Sequence[Item], step: int, at_once: int
-) -> tuple[float, dict[str, float]]:
-    """Gradients of the batch's weighted mean, some items at a time; the mean and its parts."""
-    total = sum(i.example.sample.weight for i in items)
+    stage: Stage, batches: Sequence[Batch], step: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Gradients of the items' weighted mean, a batch at a time; the mean and its parts."""
+    total = sum(i.example.sample.weight for b in batches for i in b.items)
     losses: list[Tensor] = []
     parts: dict[str, list[Tensor]] = {}
-    for start in range(0, len(items), at_once):
-        some = items[start : start + at_once]
-        loss = stage.loss(some, step)
-        share_B = torch.tensor(
-            [i.example.sample.weight / total for i in some], device=loss.error_B.device
-        )
+    for batch in batches:
+        share_B = (batch.weight_B / total).float()
+        loss = stage.loss(batch, step)
+        share_B = share_B.to(loss.error_B.device, non_blocking=True)
         torch.autograd.backward(_joined(loss, share_B))
         losses.append((loss.error_B.detach() * share_B).sum())
         for name, value_B in loss.parts.items():
             parts.setdefault(name, []).append(value_B)
-    means = {name: float(torch.cat(values).nanmean()) for name, values in parts.items()}
-    return float(torch.stack(losses).sum()), {n: v for n, v in means.items() if not math.isnan(v)}
+    means = {name: torch.cat(values).nanmean() for name, values in parts.items()}
+    return torch.stack(losses).sum(), means
 
 
 def _joined(loss: Loss, share_B: Tensor) -> Tensor:
@@ -138,10 +167,13 @@ def _joined(loss: Loss, share_B: Tensor) -> Tensor:
     return error if loss.rival_B is None else error + (loss.rival_B * share_B).sum()
 
 
-def _clip(groups: Sequence[Group], most: float, *, loss: float, step: int) -> None:
-    norms = {
-        g.name: float(torch.nn.utils.clip_grad_norm_(g.parameters().values(), most)) for g in groups
-    }
+def _clip(groups: Sequence[Group], most: float) -> dict[str, Tensor]:
+    """Shorten each group's gradient to `most`; the norms before, by group, still on the device."""
+    norm = torch.nn.utils.clip_grad_norm_
+    return {g.name: norm(g.parameters().values(), most) for g in groups}
+
+
+def _must_be_finite(loss: float, norms: Mapping[str, float], step: int) -> None:
     wrong = [name for name, norm in norms.items() if not math.isfinite(norm)]
     if wrong or not math.isfinite(loss):
         what = f"the gradient of {', '.join(wrong)}" if wrong else "the loss"

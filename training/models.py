@@ -76,18 +76,32 @@ class Base:
         return self._seen[key]
 
     @torch.no_grad()
-    def latents(self, pixels_NHWC: NDArray[np.uint8], noise_BCHW: Tensor) -> Tensor:
-        """Latents of 8-bit sRGB pictures, drawn from the VAE's posterior with the given unit noise.
+    def posterior(self, pixels_BHWC: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, unscaled, of 8-bit sRGB pictures' latents, as B x C x H/8 x W/8.
 
-        Always in float32: SDXL's VAE overflows in float16.
+        In the VAE's own precision, which is never float16: SDXL's VAE overflows there.
         """
-        pixels_BCHW = (
-            torch.from_numpy(pixels_NHWC).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        )
-        posterior = self.pipeline.vae.encode(pixels_BCHW).latent_dist
-        drawn_BCHW = posterior.mean + posterior.std * noise_BCHW.to(self.device)
+        vae = self.pipeline.vae
+        pixels_BCHW = pixels_BHWC.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        found = vae.encode(pixels_BCHW.to(next(vae.parameters()).dtype)).latent_dist
+        return found.mean.float(), found.logvar.float()
+
+    def drawn(self, mean_BCHW: Tensor, logvar_BCHW: Tensor, noise_BCHW: Tensor) -> Tensor:
+        """Latents of about unit deviation, drawn from a posterior with the given unit noise."""
+        drawn_BCHW = mean_BCHW + torch.exp(0.5 * logvar_BCHW) * noise_BCHW
         latent_BCHW: Tensor = drawn_BCHW * self.pipeline.vae.config.scaling_factor
         return latent_BCHW
+
+    def latents(self, pixels_NHWC: NDArray[np.uint8], noise_BCHW: Tensor) -> Tensor:
+        """Latents of 8-bit sRGB pictures, drawn from the VAE's posterior with the given noise."""
+        mean_BCHW, logvar_BCHW = self.posterior(torch.from_numpy(pixels_NHWC))
+        return self.drawn(mean_BCHW, logvar_BCHW, noise_BCHW.to(self.device))
+
+    def settle_words(self, prompts: Sequence[str | None]) -> None:
+        """Encode these prompts and let the text encoders go: no other can be asked for later."""
+        for prompt in prompts:
+            self.words(prompt)
+        self.pipeline.text_encoder = self.pipeline.text_encoder_2 = None
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Words:

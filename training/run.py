@@ -33,7 +33,17 @@ __all__ = ["Run", "free_name", "preview", "train_prior", "train_restorer"]
 C = TypeVar("C", bound=RunConfig)
 
 # Settings that may differ between a run and its resumption: they do not change what a step learns.
-_FREE = {"steps", "at_once", "save_every", "keep", "device", "tensorboard", "base"}
+_FREE = {
+    "steps",
+    "at_once",
+    "save_every",
+    "keep",
+    "device",
+    "tensorboard",
+    "base",
+    "readers",
+    "compile",
+}
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
 
@@ -222,7 +232,8 @@ def _must_match(written: dict[str, Any], now: dict[str, Any]) -> None:
     before, after = (
         {k: v for k, v in r["config"].items() if k not in _FREE} for r in (written, now)
     )
-    changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+    # A setting younger than the run had no other value then than the one it has by default.
+    changed = sorted(k for k in before if before[k] != after.get(k))
     # Known by its bytes where they are known, so that a workspace may be moved.
     if (written["base_sha256"] or written["base"]) != (now["base_sha256"] or now["base"]):
         changed.append("base")

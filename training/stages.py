@@ -10,26 +10,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from diffusers import ControlNetModel
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data_manifests.records import Sample
-from training import losses, plan
+from training import losses, plan, speed
+from training.batch import Batch, Item, Noised, draw, gather
 from training.config import PriorConfig, RestorerConfig, RunConfig
-from training.data import Example, load_example, words
+from training.data import load_example, words
 from training.degrade import degrade, preset
 from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
 from training.plan import Stream
 
-__all__ = ["Group", "Item", "Loss", "Prior", "Restorer", "Stage"]
+__all__ = ["Group", "Loss", "Prior", "Restorer", "Stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +42,6 @@ class Group:
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable ones, by a name that is stable across runs."""
         return {f"{self.name}.{n}": p for n, p in self.module.named_parameters() if p.requires_grad}
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One sample of one step."""
-
-    index: int  # place in the batch
-    example: Example
-    wordless: bool
-    poor_HWC: NDArray[np.uint8] | None = None  # the degraded crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +61,11 @@ class Stage(Protocol):
     def item(self, sample: Sample, step: int, index: int) -> Item:
         """A sample as it is seen at this step."""
 
-    def loss(self, items: Sequence[Item], step: int) -> Loss:
-        """The loss of some of the step's items."""
+    def gather(self, items: Sequence[Item]) -> Batch:
+        """Items stacked for the device, on the CPU still."""
+
+    def loss(self, batch: Batch, step: int) -> Loss:
+        """The loss of some of the step's items; the batch is on the CPU or the device."""
 
 
 @dataclass
@@ -83,14 +75,33 @@ class _Shared:
     media: Path
     groups: tuple[Group, ...] = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.bf16 = speed.uses_bf16(self.config, self.base.device)
+        if self.config.vae_precision == "bf16":
+            speed.freeze(self.base.pipeline.vae, bf16=True)
+        speed.prepare(self.base.pipeline.vae, self.config, self.base.device)
+
     def item(self, sample: Sample, step: int, index: int) -> Item:
+        """The sample's crop and all that is drawn for it."""
         rng = plan.rng(self.config.seed, Stream.AUGMENT, step, index)
         mirror, wordless = (
             rng.random() < self.config.flip,
             rng.random() < self.config.prompt_dropout,
         )
         example = load_example(sample, self.media, self._size, mirror=bool(mirror))
-        return Item(index, example, bool(wordless))
+        drawn = draw(
+            self.config.seed,
+            step,
+            index,
+            size=self._size,
+            channels=self.base.unet.config.in_channels,
+            steps=len(self.base.alpha_bar_T),
+        )
+        return Item(index, example, bool(wordless), drawn)
+
+    def gather(self, items: Sequence[Item]) -> Batch:
+        """Items stacked, in pinned memory for a GPU."""
+        return gather(items, pinned=self.base.device.type == "cuda")
 
     @property
     def _size(self) -> int:
@@ -98,41 +109,33 @@ class _Shared:
             raise ValueError("resolve() the config first")
         return self.config.size
 
-    def _noised(self, items: Sequence[Item], step: int) -> _Noised:
-        pixels_NHWC = np.stack([i.example.pixels_HWC for i in items])
-        cells, channels = self._size // 8, self.base.unet.config.in_channels
-        rngs = [plan.torch_rng(self.config.seed, Stream.NOISE, step, i.index) for i in items]
-        posterior, noise = (_normal(rngs, (channels, cells, cells)) for _ in range(2))
-        timestep_B = torch.cat(
-            [torch.randint(len(self.base.alpha_bar_T), (1,), generator=r) for r in rngs]
-        )
-        timestep_B, noise_BCHW = timestep_B.to(self.base.device), noise.to(self.base.device)
-        alpha_bar_B = self.base.alpha_bar_T[timestep_B]
-        clean_BCHW = self.base.latents(pixels_NHWC, posterior)
-        noisy_BCHW = losses.add_noise(clean_BCHW, noise_BCHW, alpha_bar_B)
-        return _Noised(clean_BCHW, noise_BCHW, noisy_BCHW, timestep_B, alpha_bar_B)
+    def _noised(self, batch: Batch) -> Noised:
+        alpha_bar_B = self.base.alpha_bar_T[batch.timestep_B]
+        if batch.mean_BCHW is not None and batch.logvar_BCHW is not None:
+            mean_BCHW, logvar_BCHW = batch.mean_BCHW, batch.logvar_BCHW
+        elif batch.pixels_BHWC is not None:
+            mean_BCHW, logvar_BCHW = self.base.posterior(batch.pixels_BHWC)
+        else:
+            raise ValueError("a batch has pixels or a posterior")
+        clean_BCHW = self.base.drawn(mean_BCHW, logvar_BCHW, batch.posterior_BCHW)
+        noisy_BCHW = losses.add_noise(clean_BCHW, batch.noise_BCHW, alpha_bar_B)
+        return Noised(clean_BCHW, batch.noise_BCHW, noisy_BCHW, batch.timestep_B, alpha_bar_B)
 
-    @contextmanager
-    def _mixed(self) -> Iterator[None]:
-        bf16 = self.config.precision == "bf16" or (
-            self.config.precision == "auto"
-            and self.base.device.type == "cuda"
-            and torch.cuda.is_bf16_supported()
-        )
-        with torch.autocast(self.base.device.type, torch.bfloat16, enabled=bf16):
-            yield
-
-    def _boxes(self, items: Sequence[Item]) -> Tensor:
-        return torch.stack([i.example.boxes_P4 for i in items]).to(self.base.device)
+    def _call(self, model: Any, *inputs: Tensor, **named: Any) -> Any:
+        """A model's answer: in its own precision if its weights are bfloat16, else autocast."""
+        if next(model.parameters()).dtype == torch.bfloat16:
+            return model(*_half(inputs), **_half(named))
+        with torch.autocast(self.base.device.type, torch.bfloat16, enabled=self.bf16):
+            return model(*inputs, **named)
 
 
-@dataclass(frozen=True, slots=True)
-class _Noised:
-    clean_BCHW: Tensor
-    noise_BCHW: Tensor
-    noisy_BCHW: Tensor
-    timestep_B: Tensor
-    alpha_bar_B: Tensor
+def _half(value: Any) -> Any:
+    """Floating-point tensors in bfloat16, wherever they stand in a model's arguments."""
+    if isinstance(value, Tensor):
+        return value.to(torch.bfloat16) if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {k: _half(v) for k, v in value.items()}
+    return type(value)(_half(v) for v in value) if isinstance(value, tuple | list) else value
 
 
 class Prior(_Shared):
@@ -146,26 +149,29 @@ class Prior(_Shared):
         self.unet = base.unet
         # A LoRA leaves the base's weights alone: switched off, it is its own teacher.
         self.teacher = copy.deepcopy(self.unet) if guided and not config.lora_rank else self.unet
+        if self.teacher is not self.unet:
+            speed.freeze(self.teacher, bf16=self.bf16)
+            speed.prepare(self.teacher, config, base.device)
         _open(self.unet, config)
+        speed.prepare(self.unet, config, base.device)
         self.groups = (Group("unet", self.unet, config.lr or 0.0),)
 
-    def loss(self, items: Sequence[Item], step: int) -> Loss:
+    def loss(self, batch: Batch, step: int) -> Loss:
         """Plain (v1), or masked and guided by the frozen base (v2). Source: AuthFace eq. 1 to 3."""
-        noised = self._noised(items, step)
-        time_ids_B6 = torch.stack([i.example.time_ids_6 for i in items]).to(self.base.device)
-        spoken = Words.stack([self._words(i) for i in items])
-        predicted_BCHW = self._predict(self.unet, noised, spoken, time_ids_B6)
+        batch = batch.on(self.base.device)
+        noised = self._noised(batch)
+        spoken = Words.stack([self._words(i) for i in batch.items])
+        predicted_BCHW = self._predict(self.unet, noised, spoken, batch.time_ids_B6)
         if self.config.loss == "plain":
             error_B = losses.mean_error(predicted_BCHW, noised.noise_BCHW)
             return Loss(error_B, {"noise": error_B.detach()})
-        mask_B1HW = torch.stack([i.example.mask_HW[None] for i in items]).to(self.base.device)
-        face_B = losses.masked_error(predicted_BCHW, noised.noise_BCHW, mask_B1HW)
+        face_B = losses.masked_error(predicted_BCHW, noised.noise_BCHW, batch.mask_B1HW)
         if not self.config.distill_weight:
             return Loss(face_B, {"face": face_B.detach()})
-        guide_B = losses.mean_error(predicted_BCHW, self._guide(items, noised, time_ids_B6))
-        has_words_B = torch.tensor([not i.wordless for i in items], device=self.base.device)
-        error_B = face_B + self.config.distill_weight * guide_B * has_words_B
-        return Loss(error_B, {"face": face_B.detach(), "guide": _where(has_words_B, guide_B)})
+        guide_B = losses.mean_error(predicted_BCHW, self._guide(batch, noised))
+        error_B = face_B + self.config.distill_weight * guide_B * batch.has_words_B
+        guide = _where(batch.has_words_B, guide_B)
+        return Loss(error_B, {"face": face_B.detach(), "guide": guide})
 
     def _words(self, item: Item) -> Words:
         sample = item.example.sample
@@ -182,8 +188,8 @@ class Prior(_Shared):
         )
 
     @torch.no_grad()
-    def _guide(self, items: Sequence[Item], noised: _Noised, time_ids_B6: Tensor) -> Tensor:
-        samples = [i.example.sample for i in items]
+    def _guide(self, batch: Batch, noised: Noised) -> Tensor:
+        samples = [i.example.sample for i in batch.items]
         prompts = (
             [words(s.caption, s.semantic_tags) for s in samples],
             [words(s.photographic_tags) for s in samples],
@@ -195,20 +201,20 @@ class Prior(_Shared):
                     self.teacher,
                     noised,
                     Words.stack([self.base.words(p) for p in group]),
-                    time_ids_B6,
+                    batch.time_ids_B6,
                 )
                 for group in prompts
             )
         return losses.guided_target(semantic, photographic, negative)
 
-    def _predict(self, unet: Any, noised: _Noised, spoken: Words, time_ids_B6: Tensor) -> Tensor:
-        with self._mixed():
-            predicted: Tensor = unet(
-                noised.noisy_BCHW,
-                noised.timestep_B,
-                encoder_hidden_states=spoken.embedding_BSC,
-                added_cond_kwargs={"text_embeds": spoken.pooled_BP, "time_ids": time_ids_B6},
-            ).sample
+    def _predict(self, unet: Any, noised: Noised, spoken: Words, time_ids_B6: Tensor) -> Tensor:
+        predicted: Tensor = self._call(
+            unet,
+            noised.noisy_BCHW,
+            noised.timestep_B,
+            encoder_hidden_states=spoken.embedding_BSC,
+            added_cond_kwargs={"text_embeds": spoken.pooled_BP, "time_ids": time_ids_B6},
+        ).sample
         return predicted.float()
 
 
@@ -224,6 +230,11 @@ class Restorer(_Shared):
             torch.manual_seed(plan.torch_rng(config.seed, Stream.WEIGHTS, 0).initial_seed())
             self.controlnet = ControlNetModel.from_unet(base.unet).to(base.device).train()
             self.facial = FacialLoss(config.facial, base.unet).to(base.device)
+        speed.freeze(base.unet, bf16=self.bf16)
+        for model in (base.unet, self.controlnet):
+            speed.prepare(model, config, base.device)
+        if self.bf16:
+            base.settle_words([None, config.identifier_prompt])
         if config.gradient_checkpointing:
             self.controlnet.enable_gradient_checkpointing()
         self.groups = (
@@ -236,12 +247,13 @@ class Restorer(_Shared):
         item = super().item(sample, step, index)
         rng = plan.rng(self.config.seed, Stream.DEGRADE, step, index)
         poor_HWC, _ = degrade(item.example.pixels_HWC, rng, self.ranges)
-        return Item(item.index, item.example, item.wordless, poor_HWC)
+        return replace(item, poor_HWC=poor_HWC)
 
-    def loss(self, items: Sequence[Item], step: int) -> Loss:
+    def loss(self, batch: Batch, step: int) -> Loss:
         """Denoising under the degraded picture, plus the facial loss. Source: AuthFace eq. 4, 5."""
-        noised = self._noised(items, step)
-        predicted_BCHW = self._predict(items, noised)
+        batch = batch.on(self.base.device)
+        noised = self._noised(batch)
+        predicted_BCHW = self._predict(batch, noised)
         noise_B = losses.mean_error(predicted_BCHW, noised.noise_BCHW)
         facial = self.facial.config
         if facial.on == "noise":
@@ -252,7 +264,7 @@ class Restorer(_Shared):
             )
             pair = clean_BCHW, noised.clean_BCHW
         time_BT = time_embedding(self.base.unet, noised.timestep_B).float()
-        terms = self.facial(pair, self._boxes(items), time_BT, noised.alpha_bar_B)
+        terms = self.facial(pair, batch.boxes_BP4, time_BT, noised.alpha_bar_B)
         error_B = noise_B
         if step >= facial.start:
             error_B = noise_B + facial.gan_weight * terms.gan_B + facial.gram_weight * terms.gram_B
@@ -260,40 +272,33 @@ class Restorer(_Shared):
         logged = {name: _where(terms.counts_B, value) for name, value in parts.items()}
         return Loss(error_B, {"noise": noise_B.detach(), **logged}, terms.critic_B)
 
-    def _predict(self, items: Sequence[Item], noised: _Noised) -> Tensor:
-        prompts = [None if i.wordless else self.config.identifier_prompt for i in items]
+    def _predict(self, batch: Batch, noised: Noised) -> Tensor:
+        prompts = [None if i.wordless else self.config.identifier_prompt for i in batch.items]
         spoken = Words.stack([self.base.words(p) for p in prompts])
         # The released script's ids: at restoration the true size of the face's original is not
         # known.
-        size = torch.tensor(
-            [[self._size, self._size, 0, 0, self._size, self._size]], dtype=torch.float32
+        crop_6 = [self._size, self._size, 0, 0, self._size, self._size]
+        ids_B6 = torch.stack(
+            [torch.full_like(batch.time_ids_B6[:, 0], float(n)) for n in crop_6], dim=1
         )
         shared = {
             "encoder_hidden_states": spoken.embedding_BSC,
-            "added_cond_kwargs": {
-                "text_embeds": spoken.pooled_BP,
-                "time_ids": size.expand(len(items), -1).to(self.base.device),
-            },
+            "added_cond_kwargs": {"text_embeds": spoken.pooled_BP, "time_ids": ids_B6},
         }
-        poor_NHWC = np.stack([i.poor_HWC for i in items if i.poor_HWC is not None])
-        poor_BCHW = (
-            torch.from_numpy(poor_NHWC).to(self.base.device).permute(0, 3, 1, 2).float() / 255
+        if batch.poor_BHWC is None:
+            raise ValueError("stage 2 needs degraded pictures")
+        poor_BCHW = batch.poor_BHWC.permute(0, 3, 1, 2).float() / 255
+        seen = noised.noisy_BCHW, noised.timestep_B
+        down, middle = self._call(
+            self.controlnet, *seen, controlnet_cond=poor_BCHW, return_dict=False, **shared
         )
-        with self._mixed():
-            down, middle = self.controlnet(
-                noised.noisy_BCHW,
-                noised.timestep_B,
-                controlnet_cond=poor_BCHW,
-                return_dict=False,
-                **shared,
-            )
-            predicted: Tensor = self.base.unet(
-                noised.noisy_BCHW,
-                noised.timestep_B,
-                down_block_additional_residuals=down,
-                mid_block_additional_residual=middle,
-                **shared,
-            ).sample
+        predicted: Tensor = self._call(
+            self.base.unet,
+            *seen,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+            **shared,
+        ).sample
         return predicted.float()
 
 
@@ -326,10 +331,6 @@ def _without_lora(unet: Any, rank: int) -> Iterator[None]:
         yield
     finally:
         unet.enable_adapters()
-
-
-def _normal(rngs: Sequence[torch.Generator], shape: tuple[int, ...]) -> Tensor:
-    return torch.stack([torch.randn(shape, generator=r) for r in rngs])
 
 
 def _where(counts_B: Tensor, value_B: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 from data_manifests.errors import MissingExtra
 from training.bases import FACTS
 
-__all__ = ["make_tiny", "make_tokenizer", "quiet"]
+__all__ = ["UNET", "VAE", "make_tiny", "make_tokenizer", "quiet"]
 
 _CARD = """\
 ---
@@ -52,7 +52,7 @@ _SCHEDULER = {
     "steps_offset": 1,
 }
 _TEXT_WIDTH = 32
-_UNET: dict[str, Any] = {
+UNET: dict[str, Any] = {
     "sample_size": 16,
     "block_out_channels": (32, 64),
     "layers_per_block": 1,
@@ -66,7 +66,7 @@ _UNET: dict[str, Any] = {
     "addition_time_embed_dim": 8,
     "projection_class_embeddings_input_dim": _TEXT_WIDTH + 6 * 8,
 }
-_VAE: dict[str, Any] = {
+VAE: dict[str, Any] = {
     "block_out_channels": (16, 16, 32, 32),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
@@ -92,7 +92,7 @@ def make_tiny(folder: Path, seed: int = 0) -> Path:
             text_encoder_2=CLIPTextModelWithProjection(_text_config()),
             tokenizer=make_tokenizer("<|endoftext|>"),
             tokenizer_2=make_tokenizer("!"),  # SDXL's second tokenizer pads with token 0
-            unet=UNet2DConditionModel(**_UNET),
+            unet=UNet2DConditionModel(**UNET),
             scheduler=EulerDiscreteScheduler(**_SCHEDULER),
             force_zeros_for_empty_prompt=True,
             add_watermarker=False,
@@ -125,7 +125,7 @@ def quiet() -> Iterator[None]:
 
 
 def _make_vae() -> AutoencoderKL:
-    vae = AutoencoderKL(**_VAE)
+    vae = AutoencoderKL(**VAE)
     with torch.no_grad():
         # Rows 4 to 8 give the log-variance; untrained it is about 0, which would drown the picture
         # in noise.

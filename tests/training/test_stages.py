@@ -10,9 +10,10 @@ from data_manifests.media import Workspace
 from data_manifests.records import Sample
 from data_manifests.store import Store
 from training import loop, losses
+from training.batch import Batch, Item
 from training.config import FacialConfig, PriorConfig, RestorerConfig, resolve
 from training.models import Base, load_base
-from training.stages import Item, Prior, Restorer, Stage
+from training.stages import Prior, Restorer, Stage
 
 Filled = tuple[Workspace, Store]
 NEVER = {"flip": 0.0, "prompt_dropout": 0.0, "size": 64}
@@ -26,6 +27,10 @@ def base(tiny_base: Path) -> Base:
 def items(stage: Stage, filled: Filled, step: int = 0, count: int = 2) -> list[Item]:
     samples = filled[1].read(Sample)
     return [stage.item(samples[i], step, i) for i in range(count)]
+
+
+def batch(stage: Stage, filled: Filled, step: int = 0) -> Batch:
+    return stage.gather(items(stage, filled, step))
 
 
 def prior(base: Base, filled: Filled, **settings: Any) -> Prior:
@@ -49,8 +54,8 @@ def test_the_loss_does_not_depend_on_the_company(base: Base, filled: Filled) -> 
     """A sample's loss is its own, whether two are on the device at once or one."""
     stage = prior(base, filled, loss="plain")
     both = items(stage, filled)
-    together = stage.loss(both, 0).error_B
-    alone = torch.cat([stage.loss([i], 0).error_B for i in both])
+    together = stage.loss(stage.gather(both), 0).error_B
+    alone = torch.cat([stage.loss(stage.gather([i]), 0).error_B for i in both])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -59,7 +64,7 @@ def test_before_the_first_update_only_the_words_differ_from_the_teacher(
 ) -> None:
     """Both copies have equal weights then, so the guide's distance is the guided target's own."""
     stage = prior(base, filled, distill_weight=0.7)
-    seen = items(stage, filled)
+    seen = batch(stage, filled)
     loss = stage.loss(seen, 0)
     torch.testing.assert_close(
         loss.error_B.detach(), loss.parts["face"] + 0.7 * loss.parts["guide"]
@@ -69,7 +74,7 @@ def test_before_the_first_update_only_the_words_differ_from_the_teacher(
 
 def test_a_wordless_sample_is_not_pulled_to_the_guide(base: Base, filled: Filled) -> None:
     stage = prior(base, filled, prompt_dropout=1.0)
-    loss = stage.loss(items(stage, filled), 0)
+    loss = stage.loss(batch(stage, filled), 0)
     assert loss.parts["guide"].isnan().all()
     torch.testing.assert_close(loss.error_B.detach(), loss.parts["face"])
 
@@ -78,7 +83,7 @@ def test_the_teacher_stays_what_the_base_was(base: Base, filled: Filled) -> None
     stage = prior(base, filled)
     before = {k: v.clone() for k, v in stage.teacher.state_dict().items()}
     optimizer = loop.make_optimizer(stage.groups, stage.config)
-    stage.loss(items(stage, filled), 0).error_B.sum().backward()
+    stage.loss(batch(stage, filled), 0).error_B.sum().backward()
     optimizer.step()
     assert all(torch.equal(before[k], v) for k, v in stage.teacher.state_dict().items())
     assert any(not torch.equal(before[k], v) for k, v in stage.unet.state_dict().items())
@@ -89,7 +94,7 @@ def test_a_lora_trains_few_weights_and_is_its_own_teacher(base: Base, filled: Fi
     names = stage.groups[0].parameters()
     assert names
     assert all("lora_" in n for n in names)
-    seen = items(stage, filled)
+    seen = batch(stage, filled)
     stage.loss(seen, 0).error_B.sum().backward()
     assert any(p.grad is not None and p.grad.any() for p in names.values())
 
@@ -97,8 +102,8 @@ def test_a_lora_trains_few_weights_and_is_its_own_teacher(base: Base, filled: Fi
 def test_a_new_controlnet_leaves_the_prior_exactly_as_it_is(base: Base, filled: Filled) -> None:
     """Its last layers start at zero, so the first prediction is the frozen prior's, bit for bit."""
     stage = restorer(base, filled)
-    seen = items(stage, filled)
-    noised = stage._noised(seen, 0)
+    seen = batch(stage, filled)
+    noised = stage._noised(seen)
     words = base.words(stage.config.identifier_prompt)
     with torch.no_grad():
         expected = base.unet(
@@ -119,7 +124,7 @@ def test_a_new_controlnet_leaves_the_prior_exactly_as_it_is(base: Base, filled: 
 
 def test_only_controlnet_and_discriminators_learn_in_stage_two(base: Base, filled: Filled) -> None:
     stage = restorer(base, filled, facial=FacialConfig(width=8, least_signal=0.0))
-    loss = stage.loss(items(stage, filled), 0)
+    loss = stage.loss(batch(stage, filled), 0)
     assert loss.rival_B is not None
     (loss.error_B + loss.rival_B).sum().backward()
     assert all(p.grad is None for p in base.unet.parameters())
@@ -138,7 +143,7 @@ def test_the_facial_terms_enter_by_their_weights_from_their_start(
         width=8, on=on, gan_weight=0.3, gram_weight=5.0, start=4, least_signal=0.0
     )
     stage = restorer(base, filled, facial=facial)
-    early, later = stage.loss(items(stage, filled, 3), 3), stage.loss(items(stage, filled, 4), 4)
+    early, later = (stage.loss(batch(stage, filled, n), n) for n in (3, 4))
     torch.testing.assert_close(early.error_B.detach(), early.parts["noise"])
     parts = later.parts
     expected = parts["noise"] + 0.3 * parts["gan"] + 5 * parts["gram"]

@@ -99,3 +99,19 @@ def test_a_run_says_what_it_did_and_that_the_model_is_tiny(root: str, filled: Fi
 
 def rows(text: str) -> list[str]:
     return [line for line in text.splitlines() if "│" in line]
+
+
+def test_an_estimate_counts_the_named_base_and_trains_nothing(root: str, filled: Filled) -> None:
+    before = sorted(str(p) for p in filled[0].root.rglob("*"))
+    text = call("estimate", "restorer", "-w", root, "--base", "org/some-sdxl", "--tflops", "1000")
+    shown = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in rows(text)}
+    assert shown["parameters trained"] == "1,251.0 M"
+    assert shown["work per sample, forward and backward"] == "4.63 TFLOP"
+    assert shown["samples in all"] == "2,880,000"
+    assert "tiny" in call("estimate", "prior", "-w", root)
+    assert sorted(str(p) for p in filled[0].root.rglob("*")) == before
+
+
+def test_an_estimate_of_no_stage_is_refused(root: str) -> None:
+    with pytest.raises(InputError, match="no stage 'both'"):
+        call("estimate", "both", "-w", root)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from training.config import PriorConfig, RestorerConfig
+from training.estimate import Sizes, estimate
+from training.tiny import UNET, VAE
+
+GIB = 2**30
+ALL = {"batch": 8, "at_once": 8}
+
+
+@pytest.mark.parametrize(
+    ("size", "restorer_tflop", "prior_tflop"), [(512, 4.63, 4.74), (1024, 20.4, 20.6)]
+)
+def test_sdxl_is_counted_as_it_was_by_hand(
+    size: int, restorer_tflop: float, prior_tflop: float
+) -> None:
+    """Forward and backward, the frozen U-Net's backward pass only where gradients flow."""
+    restorer = estimate(RestorerConfig(size=size, **ALL))
+    assert restorer.flops / 1e12 == pytest.approx(restorer_tflop, rel=0.01)
+    assert (restorer.trained / 1e6, restorer.frozen / 1e6) == pytest.approx((1251.0, 2567.5), 1e-4)
+    prior = estimate(PriorConfig(loss="plain", size=size, **ALL))
+    assert prior.flops / 1e12 == pytest.approx(prior_tflop, rel=0.01)
+
+
+def test_checkpointing_is_less_memory_and_more_work() -> None:
+    sizes = Sizes(UNET, VAE)
+    plain = estimate(PriorConfig(loss="plain", size=128, **ALL), sizes)
+    saved = estimate(PriorConfig(loss="plain", size=128, gradient_checkpointing=True, **ALL), sizes)
+    assert saved.activation_bytes < plain.activation_bytes / 2
+    assert saved.flops > 1.1 * plain.flops
+
+
+def test_the_teacher_adds_three_forward_passes() -> None:
+    sizes = Sizes(UNET, VAE)
+    plain = estimate(PriorConfig(loss="plain", size=128, **ALL), sizes)
+    guided = estimate(PriorConfig(size=128, **ALL), sizes)
+    assert guided.frozen == guided.trained == plain.trained
+    # A forward pass is a third of forward and backward, so three of them double the work.
+    assert guided.flops == pytest.approx(2 * plain.flops, rel=0.02)
+
+
+def test_what_is_held_is_what_autograd_holds() -> None:
+    """Counted on the meta device, and once more on real tensors in the same precision."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**UNET)
+    torch.nn.Module.to(unet, torch.bfloat16)
+    own = {p.untyped_storage().data_ptr() for p in unet.parameters()}
+    seen: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        seen[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    half = {"dtype": torch.bfloat16}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        kept = unet(
+            torch.randn(1, 4, 16, 16, **half),
+            torch.zeros(1, dtype=torch.long),
+            encoder_hidden_states=torch.randn(1, 77, 64, **half),
+            added_cond_kwargs={
+                "text_embeds": torch.randn(1, 32, **half),
+                "time_ids": torch.ones(1, 6, **half),
+            },
+        ).sample
+    held = sum(t.untyped_storage().nbytes() for k, t in seen.items() if k not in own)
+    assert kept.requires_grad
+    counted = estimate(PriorConfig(loss="plain", size=128, **ALL), Sizes(UNET, VAE))
+    assert counted.activation_bytes == pytest.approx(held, rel=0.1)
+
+
+def test_gradients_that_wait_for_a_second_pass_are_in_the_peak() -> None:
+    sizes = Sizes(UNET, VAE)
+    at_once = estimate(PriorConfig(loss="plain", size=128, batch=2, at_once=2), sizes)
+    in_turns = estimate(PriorConfig(loss="plain", size=128, batch=4, at_once=2), sizes)
+    assert in_turns.peak_bytes > at_once.peak_bytes
+
+
+def test_hours_are_work_over_speed() -> None:
+    counted = estimate(PriorConfig(loss="plain", size=128, **ALL), Sizes(UNET, VAE))
+    hours = counted.hours(1000, tflops=100, mfu=0.5)
+    assert hours == pytest.approx(1000 * counted.flops / 50e12 / 3600)
+    assert counted.hours(1000, tflops=100, mfu=0.5, encode=True) > hours
