@@ -43,6 +43,7 @@ _FREE = {
     "base",
     "readers",
     "compile",
+    "cache",
 }
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
@@ -56,6 +57,7 @@ class Run(Generic[C]):
     config: C  # with every open setting filled in
     base: Path
     media: Path
+    cache: Path  # of this kind of run
     samples: list[Sample]
     record: dict[str, Any]  # what config.json says
 
@@ -152,7 +154,16 @@ def _opened(
             _must_match(written, record)
         _sweep(folder)
         write_atomic(folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
-        yield Run(kind, folder, full, base_folder, workspace.media, samples, record)
+        yield Run(
+            kind,
+            folder,
+            full,
+            base_folder,
+            workspace.media,
+            workspace.cache / kind,
+            samples,
+            record,
+        )
 
 
 @contextlib.contextmanager
