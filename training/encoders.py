@@ -136,9 +136,11 @@ class Encoders:
         pictures = [self.latents_key(s, mirror=m) for s in samples for m in self._mirrors]
         return [*pictures, *map(self.words_key, prompts.needed(self.config, samples))]
 
-    def steps(self, samples: Sequence[Sample]) -> int:
-        """How many records `fill` goes through, all shards together."""
-        return len(samples) * len(self._mirrors) + len(prompts.needed(self.config, samples))
+    def steps(self, samples: Sequence[Sample], *, shard: tuple[int, int] = (0, 1)) -> int:
+        """How many records `fill` goes through."""
+        which, of = shard
+        asked = prompts.needed(self.config, samples)
+        return len(samples[which::of]) * len(self._mirrors) + len(asked[which::of])
 
     @property
     def _mirrors(self) -> tuple[bool, ...]:

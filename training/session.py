@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from training import checkpoint, loop
+from training import checkpoint, loop, preflight
 from training.cache import Cache
 from training.config import PriorConfig, RestorerConfig
 from training.encoders import Encoders
@@ -32,6 +32,7 @@ def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
     base = load_base(run.base, pick_device(run.config.device))
     encoders = _encoders(run, base)
     stage = Prior(base, run.config, run.media)
+    _require_room(run, stage)
     _fill(run, stage, encoders)
 
     def export(facts: dict[str, Any]) -> None:
@@ -45,6 +46,7 @@ def train_restorer(run: Run[RestorerConfig]) -> Iterator[Step]:
     base = load_base(run.base, pick_device(run.config.device))
     encoders = _encoders(run, base)
     stage = Restorer(base, run.config, run.media)
+    _require_room(run, stage)
     _fill(run, stage, encoders)
 
     def export(facts: dict[str, Any]) -> None:
@@ -81,6 +83,19 @@ def _fill(run: Run[Any], stage: Prior | Restorer, encoders: Encoders | None) -> 
     hits = Counter(found.hit for found in encoders.fill(run.samples, run.media))
     log.info("cache: %d kept before, %d made and kept now", hits[True], hits[False])
     stage.encoders = encoders
+
+
+def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
+    trained = sum(p.numel() for g in stage.groups for p in g.parameters().values())
+    exported = sum(p.numel() for p in stage.groups[0].module.parameters())
+    found = preflight.room(
+        run.folder,
+        (trained, exported),
+        copied=preflight.copied_bytes(run.base, run.kind),
+        keep=run.config.keep,
+        there=len(list(run.folder.glob("checkpoints/step-*"))),
+    )
+    preflight.require_room(found)
 
 
 def _go_on(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer) -> int:

@@ -29,7 +29,7 @@ from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
 from training.plan import Stream
 
-__all__ = ["Group", "Loss", "Prior", "Restorer", "Stage"]
+__all__ = ["Group", "Loss", "Prior", "Restorer", "Stage", "open_unet"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class Prior(_Shared):
         if self.teacher is not self.unet:
             speed.freeze(self.teacher, bf16=self.bf16)
             speed.prepare(self.teacher, config, base.device)
-        _open(self.unet, config)
+        open_unet(self.unet, config)
         speed.prepare(self.unet, config, base.device)
         self.groups = (Group("unet", self.unet, config.lr or 0.0),)
 
@@ -302,7 +302,7 @@ class Restorer(_Shared):
         return predicted.float()
 
 
-def _open(unet: Any, config: PriorConfig) -> None:
+def open_unet(unet: Any, config: PriorConfig) -> None:
     """Make the U-Net trainable: all of it, or a LoRA on its attention."""
     if config.lora_rank:
         from peft import LoraConfig
