@@ -108,7 +108,9 @@ class Base:
         vae = self.pipeline.vae
         pixels_BCHW = pixels_BHWC.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         found = vae.encode(pixels_BCHW.to(next(vae.parameters()).dtype)).latent_dist
-        return found.mean.float(), found.logvar.float()
+        # Convolutions leave channels innermost here and there, and later ones round by layout.
+        mean_BCHW, logvar_BCHW = found.mean.float(), found.logvar.float()
+        return mean_BCHW.contiguous(), logvar_BCHW.contiguous()
 
     @torch.no_grad()
     def encode_words(self, prompt: str) -> Words:

@@ -188,17 +188,18 @@ def _picture_faults(sample: Sample, data: bytes) -> Iterator[str]:
     from curation.lossless import decode_lossless
 
     try:
-        height, width, channels = decode_lossless(data, Path(sample.crop_path).suffix).shape
+        shape = decode_lossless(data, Path(sample.crop_path).suffix).shape
     except MissingExtra as error:
         yield f"not to be read here: {error}"
         return
     except Exception as error:  # every decoder has errors of its own
         yield f"damaged: {error or type(error).__name__}"
         return
-    if (width, height) != (sample.width, sample.height):
-        yield f"{width} x {height}, not {sample.width} x {sample.height} as its row says"
-    if channels != 3:
-        yield f"of {channels} channels, not 3"
+    if shape != (sample.height, sample.width, 3):
+        found, row = (
+            " x ".join(map(str, sides)) for sides in (shape, (sample.height, sample.width, 3))
+        )
+        yield f"{found} (height, width, channels) and not {row}, as its row says"
 
 
 def _square(sample: Sample) -> bool:
