@@ -37,10 +37,8 @@ def counted(text: str) -> dict[str, list[int]]:
 
 def test_the_cache_is_filled_in_parts_used_by_a_run_and_pruned(root: str, filled: Filled) -> None:
     workspace = filled[0]
-    halves = [
-        call("cache", "restorer", "-w", root, "--base", "tiny", *SIZE, "--shard", s)
-        for s in ("1/2", "2/2")
-    ]
+    filling = ("cache", "restorer", "-w", root, "--base", "tiny")
+    halves = [call(*filling, *SIZE, "--shard", part) for part in ("1/2", "2/2")]
     assert [counted(h.output) for h in halves] == [{"latents": [0, 4], "words": [0, 1]}] * 2
     again = call(*filling, *SIZE).output
     assert counted(again) == {"latents": [8, 0], "words": [2, 0]}

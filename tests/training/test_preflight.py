@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import shutil
 from collections import namedtuple
 from datetime import UTC, datetime
@@ -90,10 +91,16 @@ def test_a_file_that_is_no_picture_is_named(filled: Filled, tiny_base: Path) -> 
     [
         ({"width": 100}, "100 x 160, not square"),
         ({"native_width": 0.0}, "size in the original is 0.0 x"),
-        ({"mouth_box": Box(170, 10, 190, 30)}, "its mouth box lies outside"),
-        ({"left_eye_box": Box(30, 10, 20, 30)}, "its left eye box lies outside"),
-        ({"landmarks": (Point(1, 1),)}, "1 landmarks, not 5"),
-        ({"landmarks": (Point(float("nan"), 1),) * 5}, "not finite"),
+        (
+            {"mouth_box": Box(left=170.0, top=10.0, right=190.0, bottom=30.0)},
+            "its mouth box lies outside",
+        ),
+        (
+            {"left_eye_box": Box(left=30.0, top=10.0, right=20.0, bottom=30.0)},
+            "its left eye box lies outside",
+        ),
+        ({"landmarks": (Point(x=1.0, y=1.0),)}, "1 landmarks, not 5"),
+        ({"landmarks": (Point(x=math.nan, y=1.0),) * 5}, "not finite"),
         ({"caption": " ", "semantic_tags": ()}, "neither caption nor tags"),
     ],
 )
@@ -106,7 +113,9 @@ def test_what_a_row_alone_shows(changes: dict[str, Any], said: str, filled: Fill
 
 
 def test_a_part_that_reaches_over_the_edge_is_no_fault(filled: Filled) -> None:
-    sample = dataclasses.replace(filled[1].read(Sample)[0], mouth_box=Box(140, 100, 170, 130))
+    sample = dataclasses.replace(
+        filled[1].read(Sample)[0], mouth_box=Box(left=140.0, top=100.0, right=170.0, bottom=130.0)
+    )
     assert preflight.row_faults(sample, PRIOR) == []
 
 
@@ -119,7 +128,7 @@ def test_landmarks_that_put_the_face_beside_the_crop_are_a_fault(
     filled: Filled, tiny_base: Path
 ) -> None:
     sample = filled[1].read(Sample)[0]
-    away = tuple(Point(p.x + 2000, p.y) for p in sample.landmarks)
+    away = tuple(Point(x=p.x + 2000, y=p.y) for p in sample.landmarks)
     change(filled, sample, landmarks=away)
     (fault,) = look(filled, tiny_base)
     assert "leave no face in the crop" in fault.wrong
@@ -141,7 +150,11 @@ def test_a_base_that_is_not_there_is_one_fault_among_the_others(filled: Filled) 
 
 
 def test_a_run_refuses_faulty_rows_before_it_loads_a_model(filled: Filled) -> None:
-    change(filled, filled[1].read(Sample)[0], mouth_box=Box(170, 10, 190, 30))
+    change(
+        filled,
+        filled[1].read(Sample)[0],
+        mouth_box=Box(left=170.0, top=10.0, right=190.0, bottom=30.0),
+    )
     with pytest.raises(InputError, match=r"mouth box lies outside.*train preflight"):
         list(train_prior(PRIOR, store=filled[1], workspace=filled[0], name="p"))
     assert not filled[0].runs.exists() or not list(filled[0].runs.iterdir())
