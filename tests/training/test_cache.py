@@ -19,8 +19,10 @@ from PIL import Image
 
 from data_manifests.errors import InputError
 from data_manifests.media import Workspace, write_media
+from data_manifests.person import Person
 from data_manifests.records import Sample
 from data_manifests.store import Store
+from data_manifests.traces import find_traces
 from training import prompts
 from training.cache import Cache, Key, make_key
 from training.config import PriorConfig, RestorerConfig, resolve
@@ -322,6 +324,15 @@ def test_words_come_back_bit_for_bit_and_the_empty_prompt_once(
         found, made = kept.words(prompt), base.encode_words(prompt)
         assert torch.equal(found.embedding_BSC, made.embedding_BSC)
         assert torch.equal(found.pooled_BP, made.pooled_BP)
+
+
+def test_an_erasure_finds_a_persons_latents_and_nobody_elses(opened: Open, filled: Filled) -> None:
+    fill(opened(), filled)
+    theirs = filled[1].read(Sample)[1]
+    person = Person(subject="s", values={}, media=(theirs.crop_path,))
+    found = find_traces(filled[0], person).caches
+    paths = [opened().latents_key(theirs, mirror=m).path for m in (False, True)]
+    assert found == tuple(sorted(filled[0].cache / "prior" / path for path in paths))
 
 
 def test_latents_that_are_not_finite_are_refused_by_name_and_not_kept(
