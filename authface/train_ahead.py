@@ -55,19 +55,17 @@ def cache(
     from training.ahead import open_cache
 
     listen()
-    encoders, samples = open_cache(_ahead(kind, set_, base, workspace))
-    place = encoders.cache.folder
-    media = open_workspace(workspace)[0].media
+    ahead = _ahead(kind, set_, base, workspace)
+    encoders, samples = open_cache(ahead)
     filling = console.track(
-        encoders.fill(samples, media, shard=part),
+        encoders.fill(samples, ahead.workspace.media, shard=part),
         encoders.steps(samples, shard=part),
         label=f"cache of the {kind}",
     )
     met = Counter((found.shelf, found.hit) for found in filling)
     rows = [(s, met[s, True], met[s, False]) for s in ("latents", "words")]
-    console.table(f"Records in {place}", ("of", "hits", "misses, made now"), rows)
-    needed = encoders.needed(samples)
-    _settle_stale(encoders, needed, prune=prune)
+    console.table(f"Records in {encoders.cache.folder}", ("of", "hits", "misses, made now"), rows)
+    _settle_stale(encoders, encoders.needed(samples), prune=prune)
 
 
 @app.command()

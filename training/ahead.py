@@ -77,6 +77,8 @@ class Preflight:
         yield self._place()
 
     def _place(self) -> list[Fault]:
+        from training.export import copied_bytes
+
         ahead = self.ahead
         try:
             base = find_base(ahead.base, ahead.workspace.runs)
@@ -84,9 +86,8 @@ class Preflight:
             self.room = preflight.room(
                 self.folder,
                 preflight.count_weights(config, base),
-                copied=preflight.copied_bytes(base, ahead.kind),
-                keep=config.keep,
-                there=len(list(self.folder.glob("checkpoints/step-*"))),
+                copied=copied_bytes(base, ahead.kind),
+                checkpoints=preflight.new_checkpoints(config, self.folder),
             )
         except AuthFaceError as error:
             return [Fault("", error.wrong, error.todo)]

@@ -25,10 +25,10 @@ from training.config import PriorConfig, RunConfig
 __all__ = [
     "Fault",
     "Room",
-    "copied_bytes",
     "count_weights",
     "file_faults",
     "look_at_files",
+    "new_checkpoints",
     "require_room",
     "require_rows",
     "room",
@@ -132,25 +132,28 @@ def file_faults(sample: Sample, media: Path) -> list[Fault]:
     return [Fault(sample.sample_id, why, _INGEST) for why in said]
 
 
-def room(folder: Path, weights: tuple[int, int], *, copied: int, keep: int, there: int = 0) -> Room:
+def room(folder: Path, weights: tuple[int, int], *, copied: int, checkpoints: int) -> Room:
     """What a run in `folder` takes at its most and what its disk has.
 
     `weights` are the numbers of trained and of exported weights, `copied` the bytes of the base
-    that go into the model, `there` the checkpoints that lie there already. A new checkpoint and a
-    new model are written before an old one goes; a trained weight has two moments beside it.
+    that go into the model, `checkpoints` how many more there will be. A trained weight has two
+    moments beside it.
     """
     trained, exported = weights
-    checkpoints = max(0, keep + 1 - there) * 3 * _FLOAT * trained
     standing = next(p for p in (folder, *folder.parents) if p.exists())
-    needed = checkpoints + _FLOAT * exported + copied
+    needed = checkpoints * 3 * _FLOAT * trained + _FLOAT * exported + copied
     return Room(needed, shutil.disk_usage(standing).free)
 
 
-def copied_bytes(base: Path, kind: str) -> int:
-    """Bytes of a base folder that a model of this kind takes over."""
-    files = (p for p in base.rglob("*") if p.is_file())
-    without = base / "unet" if kind == "prior" else None
-    return sum(p.stat().st_size for p in files if without not in p.parents)
+def new_checkpoints(config: RunConfig, folder: Path) -> int:
+    """How many more checkpoints a run's folder may have to hold at once than it does.
+
+    A new one is written before the oldest goes, and a stop writes one out of turn.
+    """
+    if config.steps is None or config.save_every is None:
+        raise ValueError("resolve() the config first")
+    ever = math.ceil(config.steps / config.save_every) + 1
+    return max(0, min(config.keep + 1, ever) - len(list(folder.glob("checkpoints/step-*"))))
 
 
 def require_room(found: Room) -> None:

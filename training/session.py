@@ -13,7 +13,7 @@ from training import checkpoint, loop, preflight
 from training.cache import Cache
 from training.config import PriorConfig, RestorerConfig
 from training.encoders import Encoders
-from training.export import export_prior, export_restorer
+from training.export import copied_bytes, export_prior, export_restorer
 from training.journal import Step, cut_back, open_journal
 from training.models import Base, load_base, pick_device
 from training.run import Run
@@ -91,9 +91,8 @@ def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
     found = preflight.room(
         run.folder,
         (trained, exported),
-        copied=preflight.copied_bytes(run.base, run.kind),
-        keep=run.config.keep,
-        there=len(list(run.folder.glob("checkpoints/step-*"))),
+        copied=copied_bytes(run.base, run.kind),
+        checkpoints=preflight.new_checkpoints(run.config, run.folder),
     )
     preflight.require_room(found)
 

@@ -23,6 +23,7 @@ from data_manifests.store import Store
 from training import preflight
 from training.ahead import Ahead, Preflight
 from training.config import FacialConfig, PriorConfig, RestorerConfig, resolve
+from training.export import copied_bytes
 from training.preflight import Fault
 from training.run import train_prior, train_restorer
 
@@ -180,8 +181,8 @@ def test_the_room_that_is_foretold_is_the_room_that_is_taken(
     foretold = preflight.room(
         workspace.runs / "r",
         preflight.count_weights(resolve(config, tiny=True), tiny_base),
-        copied=preflight.copied_bytes(tiny_base, kind),
-        keep=0,  # the one that is written
+        copied=copied_bytes(tiny_base, kind),
+        checkpoints=1,
     )
     place: dict[str, Any] = {"store": store, "workspace": workspace, "name": "r"}
     if isinstance(config, PriorConfig):
@@ -193,10 +194,31 @@ def test_the_room_that_is_foretold_is_the_room_that_is_taken(
     assert foretold.needed == pytest.approx(taken, rel=0.02)
 
 
-def test_checkpoints_that_are_there_already_need_no_room_again(tmp_path: Path) -> None:
-    weights, one = (1000, 500), 3 * 4 * 1000
-    need = [preflight.room(tmp_path, weights, copied=7, keep=2, there=n).needed for n in range(4)]
-    assert need == [3 * one + 2007, 2 * one + 2007, one + 2007, 2007]
+@pytest.mark.parametrize(
+    ("keep", "save_every", "there", "more"),
+    [(2, 10, 0, 3), (2, 10, 2, 1), (2, 10, 4, 0), (50, 10, 0, 11), (50, 1000, 0, 2)],
+)
+def test_how_many_checkpoints_are_still_to_come_at_once(
+    keep: int, save_every: int, there: int, more: int, tmp_path: Path
+) -> None:
+    for number in range(there):
+        (tmp_path / "checkpoints" / f"step-{number:06d}").mkdir(parents=True)
+    config = PriorConfig(keep=keep, save_every=save_every, steps=100)
+    assert preflight.new_checkpoints(config, tmp_path) == more
+
+
+def test_second_copies_of_weights_are_not_copied_and_take_no_room(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    before = copied_bytes(base, "prior")
+    (base / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(bytes(1000))
+    (base / "single_file.safetensors").write_bytes(bytes(1000))
+    (base / "unet" / "more.bin").write_bytes(bytes(1000))
+    assert copied_bytes(base, "prior") == before
+    unet = sum(p.stat().st_size for p in (base / "unet").iterdir())
+    assert copied_bytes(base, "restorer") == before + unet
 
 
 def test_a_run_that_the_disk_can_not_hold_is_refused_before_the_first_step(
