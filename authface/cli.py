@@ -30,6 +30,7 @@ from authface import (
     restoring,
     retouching,
     train,
+    train_ahead,
 )
 from data_manifests.errors import AuthFaceError
 
@@ -95,6 +96,7 @@ app.add_typer(consent.app, name="consent", help="Who allowed what.")
 app.command()(erasing.erase)
 app.command("subject-report")(erasing.subject_report)
 app.add_typer(models.app, name="models", help="Model files that others publish: get, check.")
+train.app.add_typer(train_ahead.app)
 app.add_typer(train.app, name="train", help="Stage 1, the prior, and stage 2, the restorer.")
 app.command()(restoring.restore)
 app.command()(restoring.evaluate)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     C = TypeVar("C", bound=RunConfig)
 
-__all__ = ["app"]
+__all__ = ["SetOption", "app", "listen", "make_config"]
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -60,7 +60,7 @@ def prior(
     from training import run
 
     place, settings = open_workspace(workspace)
-    config = _config(settings.prior, {"steps": steps, "base": base}, set_ or [])
+    config = make_config(settings.prior, {"steps": steps, "base": base}, set_ or [])
     store = Store(place.tables)
     if dry_run:
         _show(*run.preview(config, config.base, store=store, workspace=place), config.base)
@@ -94,7 +94,7 @@ def restorer(
     from training.bases import find_prior
 
     place, settings = open_workspace(workspace)
-    config = _config(settings.restorer, {"steps": steps, "base": base}, set_ or [])
+    config = make_config(settings.restorer, {"steps": steps, "base": base}, set_ or [])
     stands_on = find_prior(config.base, place.runs)
     store = Store(place.tables)
     if dry_run:
@@ -132,11 +132,11 @@ def estimate(
     if stage not in ("prior", "restorer"):
         raise InputError(f"There is no stage {stage!r}.", "Name prior or restorer.")
     _, settings = open_workspace(workspace)
-    config = _config(getattr(settings, stage), {"base": base}, set_ or [])
+    config = make_config(getattr(settings, stage), {"base": base}, set_ or [])
     show_estimate(config, tflops=tflops, mfu=mfu)
 
 
-def _config(section: C, options: dict[str, Any], overrides: Sequence[str]) -> C:
+def make_config(section: C, options: dict[str, Any], overrides: Sequence[str]) -> C:
     """The section with the options and the --set overrides put in, checked again."""
     from data_manifests.config import parse_section
 
@@ -170,6 +170,14 @@ def _value(text: str) -> Any:
         return text
 
 
+def listen() -> None:
+    """Show what the training part says while it works, once however often it is called."""
+    log = logging.getLogger("training")
+    if not any(isinstance(handler, Notes) for handler in log.handlers):
+        log.addHandler(Notes())
+    log.setLevel(logging.INFO)
+
+
 def _name(place: Workspace, kind: str, resume: bool) -> str:
     """The run to start or, to resume, the newest of this kind."""
     import json
@@ -201,7 +209,7 @@ def _follow(steps: Iterator[Step], folder: Path) -> None:
     """Show a run while it goes, and what came of it."""
     from training.signals import Stopped
 
-    logging.getLogger("training").addHandler(_Notes())
+    listen()
     console.say(f"training in {folder}")
     try:
         taken = list(console.track(steps, label=folder.name))
@@ -230,10 +238,10 @@ def _sum_up(taken: Sequence[Step], folder: Path) -> None:
         console.note("tiny random base: this tests the code paths and makes no good picture")
 
 
-class _Notes(logging.Handler):
-    """Shows the library's warnings as notes."""
+class Notes(logging.Handler):
+    """Shows the library's warnings as notes, and what else it says as lines of result."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one warning."""
-        if record.levelno >= logging.WARNING:
-            console.note(record.getMessage())
+        """Print one message."""
+        show = console.note if record.levelno >= logging.WARNING else console.say
+        show(record.getMessage())

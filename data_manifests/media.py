@@ -43,6 +43,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def cache(self) -> Path:
+        """Latents and words that training would make again; may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
     def label_studio(self) -> Path:
         """Data of a Label Studio started from this workspace."""
         return self.root / "label-studio"

@@ -82,6 +82,9 @@ class RunConfig(Section):
     readers: int = Field(
         default=0, ge=0, description="threads that read samples ahead; 0: one per core, at most 8"
     )
+    cache: bool = Field(
+        default=False, description="keep latents and words on disk, and use those kept before"
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="less memory, about a quarter more work"
     )

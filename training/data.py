@@ -6,7 +6,7 @@ Reads files below media/; nothing else here touches the disk.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,17 @@ __all__ = [
     "VAE_FACTOR",
     "Example",
     "Posterior",
+    "bare_example",
+    "crop_bytes",
+    "crop_pixels",
     "load_example",
+    "mirrored",
     "part_boxes",
     "words",
 ]
 
 PARTS = ("left_eye", "right_eye", "mouth")
+_AGAIN = "Run `authface ingest` and `authface manifest build` again."
 VAE_FACTOR = 8  # a latent cell is 8 x 8 pixels in every SDXL VAE
 
 
@@ -48,7 +53,7 @@ class Example:
     """One sample, ready to train on."""
 
     sample: Sample
-    pixels_HWC: NDArray[np.uint8]  # sRGB, size x size
+    pixels_HWC: NDArray[np.uint8]  # sRGB, size x size; 0 x 0 where only the posterior is used
     mask_HW: Tensor  # how much a latent cell is face, 0 to 1
     boxes_P4: Tensor  # in latent coordinates, rows as PARTS; all zero where unknown
     # SDXL's size and crop: original height and width, crop top and left, target height and width
@@ -59,17 +64,18 @@ class Example:
 
 def load_example(sample: Sample, media: Path, size: int, *, mirror: bool) -> Example:
     """The sample at size x size; InputError if the crop is missing, changed, or not square."""
-    image = _open_crop(sample, media)
-    if image.width != image.height:
-        raise InputError(
-            f"Crop {sample.crop_path} is {image.width} x {image.height}, not square.",
-            "Run `authface ingest` and `authface manifest build` again.",
-        )
-    resized = image if image.width == size else image.resize((size, size), Image.Resampling.LANCZOS)
-    pixels_HWC = np.asarray(resized, np.uint8)
+    pixels_HWC = crop_pixels(sample, crop_bytes(sample, media), size)
+    return replace(
+        bare_example(sample, size, mirror=mirror),
+        pixels_HWC=mirrored(pixels_HWC) if mirror else pixels_HWC,
+    )
+
+
+def bare_example(sample: Sample, size: int, *, mirror: bool) -> Example:
+    """What the row alone says of the sample at that size; reads no file and holds no pixels."""
     return Example(
         sample=sample,
-        pixels_HWC=np.ascontiguousarray(pixels_HWC[:, ::-1]) if mirror else pixels_HWC,
+        pixels_HWC=np.empty((0, 0, 3), np.uint8),
         mask_HW=torch.from_numpy(_mask(sample, size, mirror=mirror)),
         boxes_P4=torch.from_numpy(part_boxes(sample, size, mirror=mirror) / VAE_FACTOR).float(),
         time_ids_6=torch.tensor(
@@ -84,6 +90,39 @@ def load_example(sample: Sample, media: Path, size: int, *, mirror: bool) -> Exa
             dtype=torch.float32,
         ),
     )
+
+
+def crop_bytes(sample: Sample, media: Path) -> bytes:
+    """The crop's file; InputError if it can't be read or is not what the table says."""
+    path = media / sample.crop_path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"The crop {path} of sample {sample.sample_id} can't be read: {error.strerror}.", _AGAIN
+        ) from error
+    if hashlib.sha256(data).hexdigest() != sample.crop_sha256:
+        raise InputError(
+            f"The crop {path} of sample {sample.sample_id} was changed after the table was made.",
+            _AGAIN,
+        )
+    return data
+
+
+def crop_pixels(sample: Sample, data: bytes, size: int) -> NDArray[np.uint8]:
+    """The crop's pixels at size x size from its file's bytes; InputError if it is not square."""
+    image = Image.fromarray(to_eight_bits(decode_lossless(data, Path(sample.crop_path).suffix)))
+    if image.width != image.height:
+        raise InputError(
+            f"Crop {sample.crop_path} is {image.width} x {image.height}, not square.", _AGAIN
+        )
+    resized = image if image.width == size else image.resize((size, size), Image.Resampling.LANCZOS)
+    return np.array(resized, np.uint8)  # a copy: PyTorch wants memory that can be written
+
+
+def mirrored(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture as a mirror shows it, in memory of its own."""
+    return np.ascontiguousarray(pixels_HWC[:, ::-1])
 
 
 def words(*groups: str | tuple[str, ...]) -> str:
@@ -122,20 +161,3 @@ def _mask(sample: Sample, size: int, *, mirror: bool) -> NDArray[np.float32]:
     points_52 = np.array([(p.x, p.y) for p in sample.landmarks]) * (size / sample.width)
     mask_HW = face_mask(points_52, size, cells)
     return np.ascontiguousarray(mask_HW[:, ::-1]) if mirror else mask_HW
-
-
-def _open_crop(sample: Sample, media: Path) -> Image.Image:
-    path = media / sample.crop_path
-    todo = "Run `authface ingest` and `authface manifest build` again."
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"The crop {path} of sample {sample.sample_id} can't be read: {error.strerror}.", todo
-        ) from error
-    if hashlib.sha256(data).hexdigest() != sample.crop_sha256:
-        raise InputError(
-            f"The crop {path} of sample {sample.sample_id} was changed after the table was made.",
-            todo,
-        )
-    return Image.fromarray(to_eight_bits(decode_lossless(data, path.suffix)))

@@ -16,7 +16,7 @@ from data_manifests.seals import file_sha256
 from training.bases import FACTS
 from training.checkpoint import replace_folder
 
-__all__ = ["export_prior", "export_restorer", "folder_sha256"]
+__all__ = ["copied_bytes", "export_prior", "export_restorer", "folder_sha256"]
 
 # Second copies of the same weights, for other frameworks or in half precision.
 _LEFT_OUT = shutil.ignore_patterns("*.fp16.*", "*.onnx*", "*.msgpack", "openvino*", "*.part", ".*")
@@ -58,18 +58,33 @@ def folder_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def copied_bytes(base: Path, kind: str) -> int:
+    """Bytes of a base folder that go into the model of a prior or a restorer."""
+    names = _components(_index(base), without=("unet",) if kind == "prior" else ())
+    files = (p for name in names for p in (base / name).rglob("*") if p.is_file())
+    return sum(p.stat().st_size for p in files if not _LEFT_OUT(str(p.parent), [p.name]))
+
+
 def _copy_base(base: Path, part: Path, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    index = _index(base)
+    for name in _components(index, without):
+        shutil.copytree(base / name, part / name, ignore=_LEFT_OUT)
+    return index
+
+
+def _index(base: Path) -> dict[str, Any]:
     index: dict[str, Any] = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
+    return index
+
+
+def _components(index: dict[str, Any], without: tuple[str, ...]) -> list[str]:
     # A component is listed as [library, class]; [null, null] marks one that the pipeline goes
     # without.
-    names = [
+    return [
         k
         for k, v in index.items()
         if isinstance(v, list) and v[0] and k not in (*without, "controlnet")
     ]
-    for name in names:
-        shutil.copytree(base / name, part / name, ignore=_LEFT_OUT)
-    return index
 
 
 def _finish(part: Path, index: dict[str, Any], facts: dict[str, Any]) -> None:

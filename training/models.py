@@ -6,7 +6,7 @@ latent_BCHW scaled to about unit deviation, words as (embedding_BSC, pooled_BP).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Base:
     pipeline: Any
     alpha_bar_T: Tensor
     device: torch.device
+    look_up: Callable[[str], Words] | None = None  # asked in place of the text encoders
     _seen: dict[str, Words] = field(default_factory=dict, repr=False)
 
     @property
@@ -68,7 +69,7 @@ class Base:
         """
         key = "" if prompt is None else f"={prompt}"
         if key not in self._seen:
-            encoded = self._encode(prompt or "")
+            encoded = (self.look_up or self.encode_words)(prompt or "")
             blank = Words(
                 torch.zeros_like(encoded.embedding_BSC), torch.zeros_like(encoded.pooled_BP)
             )
@@ -79,12 +80,12 @@ class Base:
     def posterior(self, pixels_BHWC: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, unscaled, of 8-bit sRGB pictures' latents, as B x C x H/8 x W/8.
 
-        In the VAE's own precision, which is never float16: SDXL's VAE overflows there.
+        In the VAE's own precision, which is never float16: SDXL's VAE overflows there. On the CPU
+        each picture is encoded by itself, so that its bits do not depend on the batch it comes in.
         """
-        vae = self.pipeline.vae
-        pixels_BCHW = pixels_BHWC.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        found = vae.encode(pixels_BCHW.to(next(vae.parameters()).dtype)).latent_dist
-        return found.mean.float(), found.logvar.float()
+        at_once = 1 if self.device.type == "cpu" else len(pixels_BHWC)
+        found = [self._posterior(some) for some in torch.split(pixels_BHWC, at_once)]
+        return torch.cat([mean for mean, _ in found]), torch.cat([logvar for _, logvar in found])
 
     def drawn(self, mean_BCHW: Tensor, logvar_BCHW: Tensor, noise_BCHW: Tensor) -> Tensor:
         """Latents of about unit deviation, drawn from a posterior with the given unit noise."""
@@ -103,20 +104,37 @@ class Base:
             self.words(prompt)
         self.pipeline.text_encoder = self.pipeline.text_encoder_2 = None
 
+    def _posterior(self, pixels_BHWC: Tensor) -> tuple[Tensor, Tensor]:
+        vae = self.pipeline.vae
+        pixels_BCHW = pixels_BHWC.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        found = vae.encode(pixels_BCHW.to(next(vae.parameters()).dtype)).latent_dist
+        # Convolutions leave channels innermost here and there, and later ones round by layout.
+        mean_BCHW, logvar_BCHW = found.mean.float(), found.logvar.float()
+        return mean_BCHW.contiguous(), logvar_BCHW.contiguous()
+
     @torch.no_grad()
-    def _encode(self, prompt: str) -> Words:
+    def encode_words(self, prompt: str) -> Words:
+        """A prompt through both text encoders, nothing kept."""
         embedding, _, pooled, _ = self.pipeline.encode_prompt(
             prompt=prompt, device=self.device, do_classifier_free_guidance=False
         )
         return Words(embedding.float(), pooled.float())
 
 
-def load_base(folder: Path, device: torch.device) -> Base:
-    """The model in float32 on the device, frozen and in evaluation mode."""
+def load_base(folder: Path, device: torch.device, *, unet: bool = True) -> Base:
+    """The model in float32 on the device, frozen and in evaluation mode.
+
+    Without its U-Net, most of its bytes, it still puts words and pictures into latent space.
+    """
+    without: dict[str, Any] = {} if unet else {"unet": None}
     with quiet():
         try:
             pipeline = StableDiffusionXLPipeline.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, add_watermarker=False
+                folder,
+                dtype=torch.float32,
+                local_files_only=True,
+                add_watermarker=False,
+                **without,
             )
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
@@ -128,7 +146,8 @@ def load_base(folder: Path, device: torch.device) -> Base:
         raise InputError(
             f"{folder} predicts {kind}; training knows epsilon alone.", "Choose another base."
         )
-    for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+    parts = (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2)
+    for module in parts if unet else parts[1:]:
         _settle(module, device)
     return Base(folder, pipeline, scheduler.alphas_cumprod.to(device), device)
 

@@ -24,11 +24,20 @@ from data_manifests.errors import CheckpointError, InputError
 from data_manifests.media import Workspace, write_atomic
 from data_manifests.records import Sample
 from data_manifests.store import Store
+from training import preflight
 from training.bases import find_base, folder_facts, is_tiny
 from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
 from training.journal import Step
 
-__all__ = ["Run", "free_name", "preview", "train_prior", "train_restorer"]
+__all__ = [
+    "Run",
+    "free_name",
+    "preview",
+    "train_prior",
+    "train_restorer",
+    "training_samples",
+    "usable_samples",
+]
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -43,6 +52,7 @@ _FREE = {
     "base",
     "readers",
     "compile",
+    "cache",
 }
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
@@ -56,6 +66,7 @@ class Run(Generic[C]):
     config: C  # with every open setting filled in
     base: Path
     media: Path
+    cache: Path  # of this kind of run
     samples: list[Sample]
     record: dict[str, Any]  # what config.json says
 
@@ -124,7 +135,8 @@ def preview(config: C, base: str, *, store: Store, workspace: Workspace) -> tupl
     Raises what the run itself would raise about samples, consents and crops.
     """
     version = store.version(Sample)
-    samples = _samples(store, version, workspace.media)
+    samples = training_samples(store, version, workspace.media)
+    preflight.require_rows(samples, config)
     return resolve(config, is_tiny(base)), len(samples), version or 0
 
 
@@ -132,6 +144,28 @@ def free_name(runs: Path, kind: str) -> str:
     """A name for a new run: its kind, numbered if there is one already."""
     names = [kind, *(f"{kind}-{n}" for n in range(2, 10_000))]
     return next(n for n in names if not (runs / n / "config.json").exists())
+
+
+def usable_samples(store: Store, version: int | None) -> list[Sample]:
+    """The rows of a version of the samples table that are for training; InputError if none is."""
+    rows = [] if version is None else store.read(Sample, version)
+    samples = [s for s in rows if s.split == "train" and s.weight > 0]
+    if not samples:
+        raise InputError("There is no sample to train on.", "Run `authface manifest build` first.")
+    return samples
+
+
+def training_samples(store: Store, version: int | None, media: Path) -> list[Sample]:
+    """As `usable_samples`, each with a consent and a crop; raises what says otherwise."""
+    samples = usable_samples(store, version)
+    consent.require(store, samples, "training", datetime.now(UTC))
+    missing = [s.crop_path for s in samples if not (media / s.crop_path).is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(samples)} crops are missing below {media}: {missing[0]}.",
+            "Run `authface ingest` again to cut them.",
+        )
+    return samples
 
 
 @contextlib.contextmanager
@@ -144,7 +178,8 @@ def _opened(
     with _locked(folder), _gone_if_refused(folder):
         written = _read_record(folder, resume=resume)
         version = written["tables"]["samples"] if written else store.version(Sample)
-        samples = _samples(store, version, workspace.media)
+        samples = training_samples(store, version, workspace.media)
+        preflight.require_rows(samples, config)
         base_folder = find_base(base, workspace.runs)
         full = resolve(config, is_tiny(base_folder))
         record = _record(kind, full, base_folder, version=version or 0, samples=len(samples))
@@ -152,7 +187,16 @@ def _opened(
             _must_match(written, record)
         _sweep(folder)
         write_atomic(folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
-        yield Run(kind, folder, full, base_folder, workspace.media, samples, record)
+        yield Run(
+            kind,
+            folder,
+            full,
+            base_folder,
+            workspace.media,
+            workspace.cache / kind,
+            samples,
+            record,
+        )
 
 
 @contextlib.contextmanager
@@ -172,22 +216,6 @@ def _run_folder(runs: Path, name: str) -> Path:
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _samples(store: Store, version: int | None, media: Path) -> list[Sample]:
-    """The training samples of a table version, each with a consent and a crop."""
-    rows = [] if version is None else store.read(Sample, version)
-    samples = [s for s in rows if s.split == "train" and s.weight > 0]
-    if not samples:
-        raise InputError("There is no sample to train on.", "Run `authface manifest build` first.")
-    consent.require(store, samples, "training", datetime.now(UTC))
-    missing = [s.crop_path for s in samples if not (media / s.crop_path).is_file()]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(samples)} crops are missing below {media}: {missing[0]}.",
-            "Run `authface ingest` again to cut them.",
-        )
-    return samples
 
 
 def _record(

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from training import checkpoint, loop
+from training import checkpoint, loop, preflight
+from training.cache import Cache
 from training.config import PriorConfig, RestorerConfig
-from training.export import export_prior, export_restorer
+from training.encoders import Encoders
+from training.export import copied_bytes, export_prior, export_restorer
 from training.journal import Step, cut_back, open_journal
-from training.models import load_base, pick_device
+from training.models import Base, load_base, pick_device
 from training.run import Run
 from training.signals import Stopped, hearing
 from training.stages import Prior, Restorer, Stage
 
 __all__ = ["train_prior", "train_restorer"]
 
+log = logging.getLogger(__name__)
+
 Export = Callable[[dict[str, Any]], None]
 
 
 def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
     """Take the steps of stage 1 that are left, then export."""
-    stage = Prior(load_base(run.base, pick_device(run.config.device)), run.config, run.media)
+    base = load_base(run.base, pick_device(run.config.device))
+    encoders = _encoders(run, base)
+    stage = Prior(base, run.config, run.media)
+    _require_room(run, stage)
+    _fill(run, stage, encoders)
 
     def export(facts: dict[str, Any]) -> None:
         export_prior(stage.unet, run.base, run.folder / "model", facts)
@@ -33,7 +43,11 @@ def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
 
 def train_restorer(run: Run[RestorerConfig]) -> Iterator[Step]:
     """Take the steps of stage 2 that are left, then export."""
-    stage = Restorer(load_base(run.base, pick_device(run.config.device)), run.config, run.media)
+    base = load_base(run.base, pick_device(run.config.device))
+    encoders = _encoders(run, base)
+    stage = Restorer(base, run.config, run.media)
+    _require_room(run, stage)
+    _fill(run, stage, encoders)
 
     def export(facts: dict[str, Any]) -> None:
         export_restorer(stage.controlnet, run.base, run.folder / "model", facts)
@@ -56,6 +70,31 @@ def _train(run: Run[Any], stage: Stage, export: Export) -> Iterator[Step]:
                 _save(run, stage, optimizer, done)
                 raise Stopped(done, number)
     export({**run.facts, "trained_steps": done})
+
+
+def _encoders(run: Run[Any], base: Base) -> Encoders | None:
+    """Before the stage is made, which may change the encoders' precision or let them go."""
+    return Encoders(base, run.config, Cache(run.cache)) if run.config.cache else None
+
+
+def _fill(run: Run[Any], stage: Prior | Restorer, encoders: Encoders | None) -> None:
+    if encoders is None:
+        return
+    hits = Counter(found.hit for found in encoders.fill(run.samples, run.media))
+    log.info("cache: %d kept before, %d made and kept now", hits[True], hits[False])
+    stage.encoders = encoders
+
+
+def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
+    trained = sum(p.numel() for g in stage.groups for p in g.parameters().values())
+    exported = sum(p.numel() for p in stage.groups[0].module.parameters())
+    found = preflight.room(
+        run.folder,
+        (trained, exported),
+        copied=copied_bytes(run.base, run.kind),
+        checkpoints=preflight.new_checkpoints(run.config, run.folder),
+    )
+    preflight.require_room(found)
 
 
 def _go_on(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer) -> int:

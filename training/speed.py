@@ -13,7 +13,7 @@ from torch import nn
 
 from training.config import RunConfig
 
-__all__ = ["compile_blocks", "freeze", "prepare", "uses_bf16", "uses_compile"]
+__all__ = ["compile_blocks", "freeze", "prepare", "prepare_vae", "uses_bf16", "uses_compile"]
 
 # Repeated parts of U-Net, ControlNet and VAE, small enough to compile in seconds and used many
 # times over: attention with its feed-forward, residual convolutions, and the norms between.
@@ -59,6 +59,13 @@ def prepare(module: nn.Module, config: RunConfig, device: torch.device) -> None:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if uses_compile(config, device):
         compile_blocks(module)
+
+
+def prepare_vae(vae: nn.Module, config: RunConfig, device: torch.device) -> None:
+    """The VAE in the precision it is to encode in, laid out for the device."""
+    if config.vae_precision == "bf16":
+        vae.to(torch.bfloat16)
+    prepare(vae, config, device)
 
 
 def compile_blocks(module: nn.Module, backend: str = "inductor") -> int:

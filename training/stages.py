@@ -12,23 +12,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from diffusers import ControlNetModel
 from torch import Tensor, nn
 
 from data_manifests.records import Sample
-from training import losses, plan, speed
+from training import losses, plan, prompts, speed
 from training.batch import Batch, Item, Noised, draw, gather
 from training.config import PriorConfig, RestorerConfig, RunConfig
-from training.data import load_example, words
+from training.data import Example, bare_example, load_example
 from training.degrade import degrade, preset
+from training.encoders import Encoders
 from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
 from training.plan import Stream
 
-__all__ = ["Group", "Loss", "Prior", "Restorer", "Stage"]
+__all__ = ["Group", "Loss", "Prior", "Restorer", "Stage", "open_unet"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,12 @@ class _Shared:
     config: RunConfig
     media: Path
     groups: tuple[Group, ...] = field(init=False)
+    encoders: Encoders | None = field(default=None, init=False)  # set where there is a cache
+    sees_pixels: ClassVar[bool] = False  # whether a step needs more of a crop than its latents
 
     def __post_init__(self) -> None:
         self.bf16 = speed.uses_bf16(self.config, self.base.device)
-        if self.config.vae_precision == "bf16":
-            speed.freeze(self.base.pipeline.vae, bf16=True)
-        speed.prepare(self.base.pipeline.vae, self.config, self.base.device)
+        speed.prepare_vae(self.base.pipeline.vae, self.config, self.base.device)
 
     def item(self, sample: Sample, step: int, index: int) -> Item:
         """The sample's crop and all that is drawn for it."""
@@ -88,7 +89,7 @@ class _Shared:
             rng.random() < self.config.flip,
             rng.random() < self.config.prompt_dropout,
         )
-        example = load_example(sample, self.media, self._size, mirror=bool(mirror))
+        example = self._example(sample, mirror=bool(mirror))
         drawn = draw(
             self.config.seed,
             step,
@@ -102,6 +103,17 @@ class _Shared:
     def gather(self, items: Sequence[Item]) -> Batch:
         """Items stacked, in pinned memory for a GPU."""
         return gather(items, pinned=self.base.device.type == "cuda")
+
+    def _example(self, sample: Sample, *, mirror: bool) -> Example:
+        """The sample with its latents' posterior where there is a cache, else to be encoded."""
+        if self.encoders is None:
+            return load_example(sample, self.media, self._size, mirror=mirror)
+        kept = self.encoders.posterior(sample, mirror=mirror)
+        if kept is not None and not self.sees_pixels:
+            return replace(bare_example(sample, self._size, mirror=mirror), posterior=kept)
+        example = load_example(sample, self.media, self._size, mirror=mirror)
+        kept = kept or self.encoders.encode(sample, example.pixels_HWC, mirror=mirror)
+        return replace(example, posterior=kept)
 
     @property
     def _size(self) -> int:
@@ -152,7 +164,7 @@ class Prior(_Shared):
         if self.teacher is not self.unet:
             speed.freeze(self.teacher, bf16=self.bf16)
             speed.prepare(self.teacher, config, base.device)
-        _open(self.unet, config)
+        open_unet(self.unet, config)
         speed.prepare(self.unet, config, base.device)
         self.groups = (Group("unet", self.unet, config.lr or 0.0),)
 
@@ -177,24 +189,11 @@ class Prior(_Shared):
         sample = item.example.sample
         if item.wordless:
             return self.base.words(None)
-        if self.config.loss == "plain":
-            return self.base.words(
-                words(sample.caption, sample.semantic_tags, sample.photographic_tags)
-            )
-        # The photographic tags reach the student through the teacher, under the one identifier
-        # phrase.
-        return self.base.words(
-            words(self.config.identifier_prompt, sample.caption, sample.semantic_tags)
-        )
+        return self.base.words(prompts.spoken(self.config, sample))
 
     @torch.no_grad()
     def _guide(self, batch: Batch, noised: Noised) -> Tensor:
-        samples = [i.example.sample for i in batch.items]
-        prompts = (
-            [words(s.caption, s.semantic_tags) for s in samples],
-            [words(s.photographic_tags) for s in samples],
-            [self.config.negative_prompt] * len(samples),
-        )
+        said = [prompts.guides(self.config, i.example.sample) for i in batch.items]
         with _without_lora(self.teacher, self.config.lora_rank):
             semantic, photographic, negative = (
                 self._predict(
@@ -203,7 +202,7 @@ class Prior(_Shared):
                     Words.stack([self.base.words(p) for p in group]),
                     batch.time_ids_B6,
                 )
-                for group in prompts
+                for group in zip(*said, strict=True)
             )
         return losses.guided_target(semantic, photographic, negative)
 
@@ -222,6 +221,7 @@ class Restorer(_Shared):
     """Stage 2: a ControlNet on the frozen prior learns to restore. Source: AuthFace section 3.3."""
 
     config: RestorerConfig
+    sees_pixels = True  # the condition is made from them at each step
 
     def __init__(self, base: Base, config: RestorerConfig, media: Path) -> None:
         super().__init__(base, config, media)
@@ -273,8 +273,8 @@ class Restorer(_Shared):
         return Loss(error_B, {"noise": noise_B.detach(), **logged}, terms.critic_B)
 
     def _predict(self, batch: Batch, noised: Noised) -> Tensor:
-        prompts = [None if i.wordless else self.config.identifier_prompt for i in batch.items]
-        spoken = Words.stack([self.base.words(p) for p in prompts])
+        said = [None if i.wordless else self.config.identifier_prompt for i in batch.items]
+        spoken = Words.stack([self.base.words(p) for p in said])
         # The released script's ids: at restoration the true size of the face's original is not
         # known.
         crop_6 = [self._size, self._size, 0, 0, self._size, self._size]
@@ -302,7 +302,7 @@ class Restorer(_Shared):
         return predicted.float()
 
 
-def _open(unet: Any, config: PriorConfig) -> None:
+def open_unet(unet: Any, config: PriorConfig) -> None:
     """Make the U-Net trainable: all of it, or a LoRA on its attention."""
     if config.lora_rank:
         from peft import LoraConfig

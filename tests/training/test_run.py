@@ -94,6 +94,30 @@ def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(
     assert all(np.isfinite(loss) for _, loss, _ in losses(filled, "whole"))
 
 
+@pytest.mark.parametrize("kind", ["prior", "restorer"])
+def test_a_run_with_kept_latents_equals_the_one_without_bit_for_bit(
+    kind: str, filled: Filled, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Encoded as it goes, encoded ahead, and read from what the run before had kept."""
+    settings: dict[str, Any] = {"steps": 3, "batch": 3, "at_once": 2}
+    list(run(kind, filled, tiny_base, "plain", **settings))
+    with caplog.at_level(logging.INFO, logger="training"):
+        list(run(kind, filled, tiny_base, "made", cache=True, **settings))
+        list(run(kind, filled, tiny_base, "kept", cache=True, **settings))
+    said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("cache:")]
+    made = len(list((filled[0].cache / kind).rglob("*.safetensors")))
+    assert said == [
+        f"cache: 0 kept before, {made} made and kept now",
+        f"cache: {made} kept before, 0 made and kept now",
+    ]
+    assert same_end(filled, "plain", "made")
+    assert same_end(filled, "plain", "kept")
+    # The cache may be switched on and off between a run and its resumption.
+    stop_after(run(kind, filled, tiny_base, "mixed", save_every=1, **settings), 2)
+    list(run(kind, filled, tiny_base, "mixed", resume=True, cache=True, save_every=1, **settings))
+    assert same_end(filled, "plain", "mixed")
+
+
 def test_a_damaged_newest_checkpoint_costs_two_steps_and_no_bit(
     filled: Filled, tiny_base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
