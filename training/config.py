@@ -126,7 +126,12 @@ class RestorerConfig(RunConfig):
         default="",
         description="a prior run's name (empty: the newest), a folder, a hub id, or tiny",
     )
-    recipe: str = Field(default="gfpgan", description="degradation preset")
+    recipe: str = Field(default="authface", description="degradation preset")
+    log_recipes: int = Field(
+        default=0,
+        ge=0,
+        description="updates between steps whose recipes the journal keeps; 0: none",
+    )
     facial: FacialConfig = FacialConfig()
 
 

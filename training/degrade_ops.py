@@ -63,7 +63,7 @@ class Resize:
         pixels_HWC = pixels_HWC.astype(np.float32, copy=False)
         if pixels_HWC.shape[:2] == (height, width):
             return pixels_HWC
-        return cv2.resize(pixels_HWC, (width, height), interpolation=_MODES[self.mode])
+        return np.asarray(cv2.resize(pixels_HWC, (width, height), interpolation=_MODES[self.mode]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class Noise:
 
     def _shot(self, pixels_HWC: Picture, rng: np.random.Generator) -> Picture:
         """The noise of a sensor that counts as many photons as the picture has levels."""
-        seen = cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2GRAY)[..., None] if self.grey else pixels_HWC
-        bytes_HWC = to_bytes(seen)
+        seen = cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2GRAY) if self.grey else pixels_HWC
+        bytes_HWC = np.atleast_3d(to_bytes(seen))
         levels = np.count_nonzero(np.bincount(bytes_HWC.ravel(), minlength=256))
         photons = 2.0 ** np.ceil(np.log2(levels))
         counted_HWC = rng.poisson(bytes_HWC * (photons / 255)) * (255 / photons)
@@ -107,7 +107,7 @@ class Jpeg:
         # The codec takes BGR; with RGB the luma weights of red and blue would be swapped.
         bgr_HWC = cv2.cvtColor(to_bytes(pixels_HWC), cv2.COLOR_RGB2BGR)
         _, data = cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-        return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,9 @@ class Grey:
 
     def __call__(self, pixels_HWC: Picture, size: Size) -> Picture:
         """Same size and type."""
-        return cv2.cvtColor(cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        return np.asarray(
+            cv2.cvtColor(cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +185,12 @@ class Jitter:
             "saturation": grey_HW1,
         }[self.what]
         blend_HWC = pixels_HWC * np.float32(self.factor) + other * np.float32(1 - self.factor)
-        return np.clip(blend_HWC, 0, 255)
+        return np.asarray(np.clip(blend_HWC, 0, 255))
 
     def _turned(self, pixels_HWC: Picture) -> Picture:
         hsv_HWC = cv2.cvtColor(pixels_HWC / 255, cv2.COLOR_RGB2HSV)
         hsv_HWC[..., 0] = (hsv_HWC[..., 0] + np.float32(360 * self.factor)) % 360
-        return cv2.cvtColor(hsv_HWC, cv2.COLOR_HSV2RGB) * np.float32(255)
+        return np.asarray(cv2.cvtColor(hsv_HWC, cv2.COLOR_HSV2RGB) * np.float32(255))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class Sharpen:
         strong_HWC = (np.abs(detail_HWC) > self.threshold).astype(np.float32)
         share_HWC = cv2.GaussianBlur(strong_HWC, square, 0)
         sharp_HWC = np.clip(pixels_HWC + np.float32(self.weight) * detail_HWC, 0, 255)
-        return share_HWC * sharp_HWC + (1 - share_HWC) * pixels_HWC
+        return np.asarray(share_HWC * sharp_HWC + (1 - share_HWC) * pixels_HWC)
 
 
 Operation: TypeAlias = (

@@ -155,7 +155,7 @@ PRESETS: dict[str, Ranges | SecondOrder] = {
         jpeg=(30, 100),
     ),
     "faceme": Ranges(
-        source="FaceMe, the training options of its repository",
+        source="FaceMe, dataset.py",
         sigma=(0.2, 10.0),
         down=(1.0, 16.0),
         noise=(0.0, 15.0),

@@ -49,7 +49,8 @@ def train(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             seconds = time.perf_counter() - started
-            yield Step(step + 1, loss, parts, rate, seconds, len(items) / seconds)
+            notes = [i.note for i in items if i.note is not None]
+            yield Step(step + 1, loss, parts, rate, seconds, len(items) / seconds, notes)
 
 
 def make_optimizer(groups: Sequence[Group], config: RunConfig) -> torch.optim.Optimizer:

@@ -33,7 +33,7 @@ __all__ = ["Run", "free_name", "preview", "train_prior", "train_restorer"]
 C = TypeVar("C", bound=RunConfig)
 
 # Settings that may differ between a run and its resumption: they do not change what a step learns.
-_FREE = {"steps", "at_once", "save_every", "keep", "device", "tensorboard", "base"}
+_FREE = {"steps", "at_once", "save_every", "keep", "device", "tensorboard", "base", "log_recipes"}
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from data_manifests.records import Sample
 from training import losses, plan
 from training.config import PriorConfig, RestorerConfig, RunConfig
-from training.data import Example, load_example, words
-from training.degrade import degrade, preset
+from training.data import Example, aimed, load_example, words
+from training.degrade import apply, draw_at, preset, to_json
 from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
 from training.plan import Stream
@@ -53,6 +53,7 @@ class Item:
     example: Example
     wordless: bool
     poor_HWC: NDArray[np.uint8] | None = None  # the degraded crop
+    note: dict[str, Any] | None = None  # what the journal keeps of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +233,16 @@ class Restorer(_Shared):
         )
 
     def item(self, sample: Sample, step: int, index: int) -> Item:
-        """The sample and its degraded copy."""
+        """The sample as its recipe makes it a target, and its degraded copy."""
         item = super().item(sample, step, index)
-        rng = plan.rng(self.config.seed, Stream.DEGRADE, step, index)
-        poor_HWC, _ = degrade(item.example.pixels_HWC, rng, self.ranges)
-        return Item(item.index, item.example, item.wordless, poor_HWC)
+        clean = item.example
+        recipe = draw_at(
+            (self.config.seed, step, index), self.ranges, size=(self._size, self._size)
+        )
+        every = self.config.log_recipes
+        note = _note(clean, to_json(recipe)) if every and (step + 1) % every == 0 else None
+        poor_HWC = apply(clean.pixels_HWC, recipe)
+        return replace(item, example=aimed(clean, recipe), poor_HWC=poor_HWC, note=note)
 
     def loss(self, items: Sequence[Item], step: int) -> Loss:
         """Denoising under the degraded picture, plus the facial loss. Source: AuthFace eq. 4, 5."""
@@ -295,6 +301,12 @@ class Restorer(_Shared):
                 **shared,
             ).sample
         return predicted.float()
+
+
+def _note(example: Example, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Enough to make the degraded copy again: the crop, whether it was mirrored, the recipe."""
+    sample_id = example.sample.sample_id
+    return {"sample": sample_id, "mirrored": example.mirrored, "recipe": recipe}
 
 
 def _open(unet: Any, config: PriorConfig) -> None:
