@@ -22,10 +22,13 @@ Weights: TypeAlias = NDArray[np.float64]
 
 # The weights that may be left out: their sum bounds the error, as a share of the picture's range.
 SPARE = 1 / (4 * 255)
-# OpenCV 4 takes the detour over a Fourier transform for larger kernels: 155 ms at 512 px.
-DIRECT_SIDE = 11 if cv2.__version__.startswith("4.") else 10**6
-# A tap of a one-dimensional pass costs about that many of a two-dimensional one's.
-PASS_COST = 3
+# What filtering in two dimensions costs, in taps of a one-dimensional pass over 512 px: beyond a
+# side of 11 OpenCV takes the way through a Fourier transform, 155 ms in its version 4.
+DIRECT_SIDE = 11
+TRANSFORM = 1550 if cv2.__version__.startswith("4.") else 150
+# Weights smaller than that share of the largest are zeroed: products too small for a normal float
+# are many times slower.
+TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def filtered(pixels_HWC: NDArray[Any], kernel_KK: Weights) -> NDArray[np.float32
     cropped_KK = _cropped(kernel_KK, SPARE / 2)
     side = len(cropped_KK)
     terms = _terms(cropped_KK, SPARE / 2)
-    if side <= DIRECT_SIDE and PASS_COST * 2 * len(terms) > side:
+    if _cost_of_whole(side) < side * len(terms):
         return np.asarray(cv2.filter2D(pixels_HWC.astype(np.float32), -1, cropped_KK), np.float32)
     (down_K, across_K), *others = terms
     total_HWC = cv2.sepFilter2D(pixels_HWC, cv2.CV_32F, across_K, down_K)
@@ -75,6 +78,10 @@ def filtered(pixels_HWC: NDArray[Any], kernel_KK: Weights) -> NDArray[np.float32
         term_HWC = cv2.sepFilter2D(pixels_HWC, cv2.CV_32F, across_K, down_K)
         cv2.add(total_HWC, term_HWC, dst=total_HWC)
     return np.asarray(total_HWC, np.float32)
+
+
+def _cost_of_whole(side: int) -> float:
+    return side * side / 3 if side <= DIRECT_SIDE else TRANSFORM
 
 
 def _bell(kernel: Kernel, distance2: Weights) -> Weights:
@@ -147,4 +154,5 @@ def _halves(kernel_KK: Weights, sign: int) -> list[tuple[float, Weights, Weights
 def _mirrored(quarter_Q: Weights, sign: int) -> Weights:
     """The whole vector from its middle and what lies beyond."""
     middle = quarter_Q[:1] if sign > 0 else np.zeros(1)
-    return np.concatenate([sign * quarter_Q[:0:-1], middle, quarter_Q[1:]])
+    vector_K = np.concatenate([sign * quarter_Q[:0:-1], middle, quarter_Q[1:]])
+    return np.where(np.abs(vector_K) < TINY * np.abs(vector_K).max(), 0, vector_K)
