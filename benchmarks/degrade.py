@@ -53,7 +53,7 @@ def usual_chain(
     x = x + np.float32(randn(x.shape)) * noise.strength / 255.0
     x = seen["noise"] = np.clip(x, 0, 1)
     x = np.clip(x, 0, 1)
-    _, data = cv2.imencode(".jpg", to_codec(x), [int(cv2.IMWRITE_JPEG_QUALITY), jpeg.quality])
+    _, data = cv2.imencode(".jpg", x * 255.0, [int(cv2.IMWRITE_JPEG_QUALITY), jpeg.quality])
     x = np.float32(cv2.imdecode(data, 1)) / 255.0
     x = cv2.resize(x, (width, height), interpolation=cv2.INTER_LINEAR)
     for colour in colours:
@@ -63,15 +63,10 @@ def usual_chain(
     return seen
 
 
-def to_codec(x: np.ndarray) -> np.ndarray:
-    # OpenCV 4 rounds floats itself; OpenCV 5 cuts them off with a warning.
-    return x * 255.0 if cv2.__version__.startswith("4.") else (x * 255.0).round().astype(np.uint8)
-
-
 def usual_colour(x: np.ndarray, step: Any) -> np.ndarray:
     """Shift and grey in NumPy, the rest by torchvision on a tensor, as GFP-GAN has it."""
     if isinstance(step, ops.Shift):
-        by = np.array([step.blue, step.green, step.red], np.float32)
+        by = np.array([step.blue, step.green, step.red], np.float32) / 255.0
         return np.clip(x + by, 0, 1)
     if isinstance(step, ops.Grey):
         return np.tile(cv2.cvtColor(x, cv2.COLOR_BGR2GRAY)[:, :, None], [1, 1, 3])
@@ -115,6 +110,7 @@ def main() -> None:
     if not isinstance(ranges, Ranges) or ranges.trouble.move:
         parser.error("the usual way is written out for the plain first-order recipes only")
     cv2.setNumThreads(1)
+    cv2.setLogLevel(0)  # the usual way hands floats to the codec, and is warned
     import torch
 
     torch.set_num_threads(1)
