@@ -110,7 +110,8 @@ def main() -> None:
     if not isinstance(ranges, Ranges) or ranges.trouble.move:
         parser.error("the usual way is written out for the plain first-order recipes only")
     cv2.setNumThreads(1)
-    cv2.utils.logging.setLogLevel(0)  # the usual way hands floats to the codec, and is warned
+    if hasattr(cv2, "setLogLevel"):  # the usual way hands floats to the codec, and is warned
+        cv2.setLogLevel(0)
     import torch
 
     torch.set_num_threads(1)
