@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from data_manifests.config import Section
+from training.degrade_presets import preset
 
 __all__ = [
     "IDENTIFIER_PROMPT",
@@ -133,6 +134,12 @@ class RestorerConfig(RunConfig):
         description="updates between steps whose recipes the journal keeps; 0: none",
     )
     facial: FacialConfig = FacialConfig()
+
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        preset(name)  # told before the base is loaded
+        return name
 
 
 # What the paper reports where it does (Liang et al. 2024, sections 4.1 and 4.2); stage 2's number

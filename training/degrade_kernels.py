@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import j1
 
-__all__ = ["Family", "Kernel", "filtered", "weights"]
+from training.degrade_presets import Family
 
-Family: TypeAlias = Literal["gaussian", "generalized", "plateau", "sinc"]
+__all__ = ["Kernel", "filtered", "weights"]
+
 Weights: TypeAlias = NDArray[np.float64]
 
 # The weights that may be left out: their sum bounds the error, as a share of the picture's range.
@@ -103,9 +104,9 @@ def _cropped(kernel_KK: Weights, spare: float) -> Weights:
     sizes = np.abs(kernel_KK)
     half = len(kernel_KK) // 2
     ring_KK = np.maximum(*np.abs(np.mgrid[-half : half + 1, -half : half + 1]))
-    # Putting the sum right moves as much again as was left out: hence half of the spare.
     outside = sizes.sum() - np.cumsum(np.bincount(ring_KK.ravel(), sizes.ravel()))
-    keep = int(np.argmax(outside <= spare / 2))
+    # Putting the sum right moves what is kept by as much as was left out: hence the plus.
+    keep = int(np.argmax(outside <= spare / (1 + sizes.sum())))
     cut_KK = kernel_KK[half - keep : half + keep + 1, half - keep : half + keep + 1]
     return np.asarray(cut_KK / cut_KK.sum(), np.float64)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from data_manifests.errors import ConfigError
-from training.degrade_kernels import Family
 
-__all__ = ["PRESETS", "Colour", "Order", "Ranges", "SecondOrder", "Trouble", "preset"]
+__all__ = ["PRESETS", "Colour", "Family", "Order", "Ranges", "SecondOrder", "Trouble", "preset"]
 
+Family: TypeAlias = Literal["gaussian", "generalized", "plateau", "sinc"]  # of blur kernels
 Pair: TypeAlias = tuple[float, float]
 
 
@@ -89,7 +89,8 @@ class Order:
 class SecondOrder:
     """Two rounds of blur, resizing, noise and JPEG, with a sinc filter at the end.
 
-    Source: Wang et al., Real-ESRGAN, ICCVW 2021, section 3.
+    Source: Wang et al., Real-ESRGAN, ICCVW 2021, section 3. There PyTorch resizes and a
+    differentiable JPEG stands in for the codec; here OpenCV does both.
     """
 
     source: str
