@@ -30,6 +30,7 @@ TRANSFORM = 1550 if cv2.__version__.startswith("4.") else 150
 # Weights smaller than that share of the largest are zeroed: products too small for a normal float
 # are many times slower.
 TINY = 1e-9
+ALONE = np.ones(1)  # the kernel that changes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +64,36 @@ def weights(kernel: Kernel) -> Weights:
     return np.asarray(raw / raw.sum(), np.float64)
 
 
-def filtered(pixels_HWC: NDArray[Any], kernel_KK: Weights) -> NDArray[np.float32]:
+def filtered(
+    pixels_HWC: NDArray[Any], kernel_KK: Weights, *, reduced: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
     """The picture under a point-symmetric kernel, borders mirrored as by `cv2.filter2D`.
 
-    Within a quarter of a 255th of the picture's range of what `cv2.filter2D` gives.
+    Within a quarter of a 255th of the picture's range of what `cv2.filter2D` gives. `reduced`, a
+    (width, height), is what `cv2.resize` brings it to next, bilinearly.
     """
     cropped_KK = _cropped(kernel_KK, SPARE / 2)
     side = len(cropped_KK)
     terms = _terms(cropped_KK, SPARE / 2)
     if _cost_of_whole(side) < side * len(terms):
-        return np.asarray(cv2.filter2D(pixels_HWC.astype(np.float32), -1, cropped_KK), np.float32)
-    (down_K, across_K), *others = terms
-    total_HWC = cv2.sepFilter2D(pixels_HWC, cv2.CV_32F, across_K, down_K)
-    for down_K, across_K in others:
-        term_HWC = cv2.sepFilter2D(pixels_HWC, cv2.CV_32F, across_K, down_K)
-        cv2.add(total_HWC, term_HWC, dst=total_HWC)
+        whole_HWC = cv2.filter2D(pixels_HWC.astype(np.float32), -1, cropped_KK)
+        return np.asarray(whole_HWC if reduced is None else cv2.resize(whole_HWC, reduced))
+    total_HWC = _passed(pixels_HWC, *terms[0], reduced)
+    for down_K, across_K in terms[1:]:
+        cv2.add(total_HWC, _passed(pixels_HWC, down_K, across_K, reduced), dst=total_HWC)
     return np.asarray(total_HWC, np.float32)
+
+
+def _passed(
+    pixels_HWC: NDArray[Any], down_K: Weights, across_K: Weights, reduced: tuple[int, int] | None
+) -> Any:
+    if reduced is None:
+        return cv2.sepFilter2D(pixels_HWC, cv2.CV_32F, across_K, down_K)
+    # Bilinear resizing is separable too: the second pass is spared the columns that fall away.
+    width, height = reduced
+    across_HWC = cv2.sepFilter2D(pixels_HWC, cv2.CV_32F, across_K, ALONE)
+    narrow_HWC = cv2.resize(across_HWC, (width, len(across_HWC)))
+    return cv2.resize(cv2.sepFilter2D(narrow_HWC, cv2.CV_32F, ALONE, down_K), (width, height))
 
 
 def _cost_of_whole(side: int) -> float:

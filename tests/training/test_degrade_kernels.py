@@ -70,6 +70,17 @@ def test_filtering_is_opencvs_within_a_quarter_of_a_step(
     )
 
 
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+@pytest.mark.parametrize("size", [(70, 75), (33, 40), (1, 1)])
+def test_filtering_and_reducing_at_once_is_one_after_the_other(
+    kernel: Kernel, size: tuple[int, int], face: NDArray[np.uint8]
+) -> None:
+    plain = cv2.resize(filtered(face, weights(kernel)), size, interpolation=cv2.INTER_LINEAR)
+    at_once = filtered(face, weights(kernel), reduced=size)
+    np.testing.assert_allclose(at_once, plain, atol=2e-3)
+    assert at_once.shape == plain.shape
+
+
 def test_the_bound_holds_for_the_worst_picture() -> None:
     """A picture that is black or white as the left-out weights are signed."""
     kernel = weights(Kernel("gaussian", 41, 9.0, 0.4, 0.8))
