@@ -31,7 +31,7 @@ def make_degraded(root: Path) -> Iterator[Path]:
     if not reference.exists():
         _write(reference, pixels_HWC, exif)
     if not degraded.exists():
-        worse_HWC, _ = degrade(pixels_HWC, np.random.default_rng(SEED), preset("gfpgan"))
+        worse_HWC, _ = degrade(pixels_HWC, np.random.default_rng(SEED), preset("authface"))
         _write(degraded, worse_HWC, exif)
     yield from (reference, degraded)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class Item:
     wordless: bool
     draw: Draw
     poor_HWC: NDArray[np.uint8] | None = None  # the degraded crop
+    note: dict[str, Any] | None = None  # what the journal keeps of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from data_manifests.config import Section
+from training.degrade_presets import preset
 
 __all__ = [
     "IDENTIFIER_PROMPT",
@@ -140,8 +141,19 @@ class RestorerConfig(RunConfig):
         default="",
         description="a prior run's name (empty: the newest), a folder, a hub id, or tiny",
     )
-    recipe: str = Field(default="gfpgan", description="degradation preset")
+    recipe: str = Field(default="authface", description="degradation preset")
+    log_recipes: int = Field(
+        default=0,
+        ge=0,
+        description="updates between steps whose recipes the journal keeps; 0: none",
+    )
     facial: FacialConfig = FacialConfig()
+
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        preset(name)  # told before the base is loaded
+        return name
 
 
 # What the paper reports where it does (Liang et al. 2024, sections 4.1 and 4.2); stage 2's number

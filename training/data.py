@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from curation.colour import to_eight_bits
 from curation.lossless import decode_lossless
 from data_manifests.errors import InputError
 from data_manifests.records import Box, Sample
+from training.degrade import Recipe, moved_by, target
 from training.regions import face_mask
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "VAE_FACTOR",
     "Example",
     "Posterior",
+    "aimed",
     "bare_example",
     "crop_bytes",
     "crop_pixels",
@@ -58,6 +61,7 @@ class Example:
     boxes_P4: Tensor  # in latent coordinates, rows as PARTS; all zero where unknown
     # SDXL's size and crop: original height and width, crop top and left, target height and width
     time_ids_6: Tensor
+    mirrored: bool = False
     # Of exactly these pixels, mirrored and sized as they are; spares the step its encoding.
     posterior: Posterior | None = None
 
@@ -89,6 +93,23 @@ def bare_example(sample: Sample, size: int, *, mirror: bool) -> Example:
             ],
             dtype=torch.float32,
         ),
+        mirrored=mirror,
+    )
+
+
+def aimed(example: Example, recipe: Recipe) -> Example:
+    """The example whose picture is what the recipe makes the restorer aim at, boxes moved along."""
+    if not recipe.shared and not recipe.aim:
+        return example
+    known_P1 = example.boxes_P4.any(dim=1, keepdim=True)
+    right, down = moved_by(recipe)
+    by_4 = torch.tensor([right, down, right, down], dtype=torch.float32) / VAE_FACTOR
+    return replace(
+        example,
+        pixels_HWC=target(example.pixels_HWC, recipe),
+        boxes_P4=torch.where(known_P1, example.boxes_P4 + by_4, example.boxes_P4),
+        mask_HW=torch.from_numpy(_moved(example.mask_HW.numpy(), right, down)),
+        posterior=None,  # it was of the pixels before
     )
 
 
@@ -161,3 +182,11 @@ def _mask(sample: Sample, size: int, *, mirror: bool) -> NDArray[np.float32]:
     points_52 = np.array([(p.x, p.y) for p in sample.landmarks]) * (size / sample.width)
     mask_HW = face_mask(points_52, size, cells)
     return np.ascontiguousarray(mask_HW[:, ::-1]) if mirror else mask_HW
+
+
+def _moved(mask_HW: NDArray[np.float32], right: int, down: int) -> NDArray[np.float32]:
+    """The mask moved by pixels of the crop, between cells where need be."""
+    by = np.array([[1, 0, right / VAE_FACTOR], [0, 1, down / VAE_FACTOR]])
+    size = (mask_HW.shape[1], mask_HW.shape[0])
+    moved_HW = cv2.warpAffine(mask_HW, by, size, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(moved_HW, np.float32)

@@ -1,126 +1,134 @@
-"""Degradation models: from a clean face to a poor one, replayable from what was drawn.
+"""Degradation: from a clean face to a poor one, replayable from what was drawn.
 
-y = JPEG(down_r(x * k_sigma) + n_delta), resized back. Source: Wang et al., GFP-GAN, CVPR 2021, eq.
-1.
+A recipe is drawn from a preset's ranges and holds every number, the noise as a seed; what it does
+to a picture and to its target are pure functions of the two.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+import dataclasses
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_manifests.errors import ConfigError
+from data_manifests.errors import InputError
+from training import degrade_ops as ops
+from training.degrade_draw import Recipe, draw
+from training.degrade_kernels import Kernel
+from training.degrade_presets import PRESETS, Ranges, SecondOrder, preset
 
-__all__ = ["PRESETS", "Ranges", "Recipe", "apply", "blur_kernel", "degrade", "draw", "preset"]
+__all__ = [
+    "PRESETS",
+    "Ranges",
+    "Recipe",
+    "SecondOrder",
+    "apply",
+    "degrade",
+    "draw",
+    "draw_at",
+    "from_json",
+    "moved_by",
+    "preset",
+    "target",
+    "to_json",
+]
 
 Pixels = NDArray[np.uint8]
-SIDE = 512  # the side, in pixels, that the published numbers are for
 
-
-@dataclass(frozen=True, slots=True)
-class Ranges:
-    """Between which bounds a recipe is drawn; every draw is uniform."""
-
-    sigma: tuple[float, float]  # of the blur, in pixels of a 512 px face
-    down: tuple[float, float]  # how many times smaller; below 1 enlarges
-    noise: tuple[float, float]  # standard deviation, on the 0 to 255 scale
-    jpeg: tuple[int, int]  # quality, both ends included
-    anisotropic: float = 0.5  # how often the blur is an ellipse
-    kernel: int = 41  # side of the blur kernel at 512 px
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What one face went through: enough to do it again, bit for bit."""
-
-    sigma_x: float
-    sigma_y: float
-    angle: float
-    kernel: int
-    down: float
-    noise: float
-    noise_seed: int
-    jpeg: int
-
-
-# AuthFace takes "type and degree" from GFP-GAN and BFRffusion: GFP-GAN's ranges without its colour
-# jitter.
-PRESETS = {
-    "gfpgan": Ranges(sigma=(0.1, 10.0), down=(0.8, 8.0), noise=(0.0, 20.0), jpeg=(60, 100)),
+_KINDS = {
+    kind.__name__.lower(): kind
+    for kind in (
+        ops.Blur,
+        ops.Grey,
+        ops.Haze,
+        ops.Jitter,
+        ops.Jpeg,
+        ops.Move,
+        ops.Noise,
+        ops.Resize,
+        ops.Sharpen,
+        ops.Shift,
+        ops.Uneven,
+    )
 }
 
 
-def preset(name: str) -> Ranges:
-    """The ranges of a named degradation."""
-    if name not in PRESETS:
-        raise ConfigError(
-            f"There is no degradation recipe {name!r}.", f"Known are: {', '.join(sorted(PRESETS))}."
-        )
-    return PRESETS[name]
-
-
-def degrade(pixels_HWC: Pixels, rng: np.random.Generator, ranges: Ranges) -> tuple[Pixels, Recipe]:
+def degrade(
+    pixels_HWC: Pixels, rng: np.random.Generator, ranges: Ranges | SecondOrder
+) -> tuple[Pixels, Recipe]:
     """The degraded face, 8-bit sRGB of the same size, and the recipe that made it."""
-    recipe = draw(rng, ranges, side=max(pixels_HWC.shape[:2]))
+    height, width = pixels_HWC.shape[:2]
+    recipe = draw(rng, ranges, size=(height, width))
     return apply(pixels_HWC, recipe), recipe
 
 
-def draw(rng: np.random.Generator, ranges: Ranges, *, side: int = SIDE) -> Recipe:
-    """A recipe; the blur scales with the side, so that a face is as blurred at 128 px as at 512."""
-    scale = side / SIDE
-    round_one = rng.random() >= ranges.anisotropic
-    sigma_x, sigma_y = rng.uniform(*ranges.sigma, size=2) * scale
-    angle = rng.uniform(-math.pi, math.pi)
-    return Recipe(
-        sigma_x=float(sigma_x),
-        sigma_y=float(sigma_x if round_one else sigma_y),
-        angle=0.0 if round_one else float(angle),
-        kernel=2 * max(1, round(ranges.kernel // 2 * scale)) + 1,
-        down=float(rng.uniform(*ranges.down)),
-        noise=float(rng.uniform(*ranges.noise)),
-        noise_seed=int(rng.integers(2**63)),
-        jpeg=int(rng.integers(ranges.jpeg[0], ranges.jpeg[1] + 1)),
-    )
+def draw_at(
+    place: tuple[int, int, int], ranges: Ranges | SecondOrder, *, size: tuple[int, int]
+) -> Recipe:
+    """The recipe of a training run's (seed, step, index in the batch); `size` as for `draw`."""
+    from training import plan  # brings PyTorch, which degrading alone does not need
+
+    seed, step, index = place
+    return draw(plan.rng(seed, plan.Stream.DEGRADE, step, index), ranges, size=size)
 
 
 def apply(pixels_HWC: Pixels, recipe: Recipe) -> Pixels:
-    """The face after blur, reduction, noise and JPEG, resized back; 8-bit sRGB in and out."""
+    """The degraded face: 8-bit sRGB in and out, of the same size."""
+    return _run(pixels_HWC, recipe.shared + recipe.steps)
+
+
+def target(pixels_HWC: Pixels, recipe: Recipe) -> Pixels:
+    """What the restorer aims at, 8-bit sRGB: the face itself but for what the recipe says."""
+    return _run(pixels_HWC, recipe.shared + recipe.aim)
+
+
+def moved_by(recipe: Recipe) -> tuple[int, int]:
+    """By how many pixels the target lies to the right of and below the clean face."""
+    moves = [step for step in recipe.shared if isinstance(step, ops.Move)]
+    return sum(m.right for m in moves), sum(m.down for m in moves)
+
+
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain JSON values."""
+    chains = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
+    return {name: [_step_to_json(step) for step in chain] for name, chain in chains.items()}
+
+
+def from_json(values: dict[str, Any]) -> Recipe:
+    """The recipe that `to_json` wrote; InputError if it is none."""
+    try:
+        return Recipe(**{name: _chain_from_json(chain) for name, chain in values.items()})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"That is no degradation recipe: {error}.",
+            "Take it as it stands in a run's stats.jsonl.",
+        ) from error
+
+
+def _run(pixels_HWC: Pixels, chain: tuple[ops.Operation, ...]) -> Pixels:
     height, width = pixels_HWC.shape[:2]
-    kernel = blur_kernel(recipe)
-    blurred = cv2.filter2D(pixels_HWC.astype(np.float32) / 255, -1, kernel)
-    small = cv2.resize(
-        blurred, _reduced(width, height, recipe.down), interpolation=cv2.INTER_LINEAR
-    )
-    noise = np.random.default_rng(recipe.noise_seed).standard_normal(small.shape, dtype=np.float32)
-    noisy = np.clip(small + noise * np.float32(recipe.noise / 255), 0, 1)
-    coded = _jpeg(_to_bytes(noisy), recipe.jpeg).astype(np.float32) / 255
-    return _to_bytes(cv2.resize(coded, (width, height), interpolation=cv2.INTER_LINEAR))
+    return ops.to_bytes(ops.run(chain, pixels_HWC, (height, width)))
 
 
-def blur_kernel(recipe: Recipe) -> NDArray[np.float32]:
-    """A Gaussian of unit sum, turned by the recipe's angle."""
-    half = recipe.kernel // 2
-    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
-    cos, sin = math.cos(recipe.angle), math.sin(recipe.angle)
-    along, across = cos * x + sin * y, cos * y - sin * x
-    weights = np.exp(-0.5 * ((along / recipe.sigma_x) ** 2 + (across / recipe.sigma_y) ** 2))
-    return np.asarray(weights / weights.sum(), np.float32)
+def _step_to_json(step: ops.Operation) -> dict[str, Any]:
+    values = {f.name: getattr(step, f.name) for f in dataclasses.fields(step)}
+    if isinstance(step, ops.Blur):
+        values["kernel"] = dataclasses.asdict(step.kernel)
+    if isinstance(step, ops.Uneven):
+        values |= {k: [_step_to_json(s) for s in values[k]] for k in ("inside", "outside")}
+    return {"do": type(step).__name__.lower(), **values}
 
 
-def _reduced(width: int, height: int, down: float) -> tuple[int, int]:
-    return max(1, int(width // down)), max(1, int(height // down))
+def _chain_from_json(chain: list[dict[str, Any]]) -> tuple[ops.Operation, ...]:
+    return tuple(_step_from_json(dict(values)) for values in chain)
 
 
-def _to_bytes(pixels_HWC: NDArray[np.float32]) -> Pixels:
-    return np.round(pixels_HWC * 255).astype(np.uint8)
-
-
-def _jpeg(pixels_HWC: Pixels, quality: int) -> Pixels:
-    # OpenCV's codec takes BGR; with RGB the luma weights of red and blue would be swapped.
-    _, data = cv2.imencode(".jpg", pixels_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded_HWC = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    return decoded_HWC[..., ::-1]
+def _step_from_json(values: dict[str, Any]) -> ops.Operation:
+    kind = _KINDS[values.pop("do")]
+    if kind is ops.Blur:
+        values["kernel"] = Kernel(**values["kernel"])
+    if kind is ops.Uneven:
+        values |= {name: _chain_from_json(values[name]) for name in ("inside", "outside")}
+    step: ops.Operation = kind(**values)
+    return step

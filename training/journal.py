@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class Step:
     lr: float
     seconds: float
     samples_per_s: float
+    # One for each sample of the batch, where a setting asks for them.
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Journal:
@@ -42,6 +44,8 @@ class Journal:
             "seconds": round(step.seconds, 4),
             "samples_per_s": round(step.samples_per_s, 3),
         }
+        if step.notes:
+            row["samples"] = step.notes
         self._lines.write(json.dumps(row) + "\n")
         self._lines.flush()
         if self._board is not None:

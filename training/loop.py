@@ -51,7 +51,8 @@ def train(
             loss, parts = update(stage, optimizer, batches, step=step, clip=config.clip)
             seconds = time.perf_counter() - started
             count = sum(len(b.items) for b in batches)
-            yield Step(step + 1, loss, parts, rate, seconds, count / seconds)
+            notes = [i.note for b in batches for i in b.items if i.note is not None]
+            yield Step(step + 1, loss, parts, rate, seconds, count / seconds, notes)
 
 
 def update(

@@ -53,6 +53,7 @@ _FREE = {
     "readers",
     "compile",
     "cache",
+    "log_recipes",
 }
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 

@@ -22,8 +22,8 @@ from data_manifests.records import Sample
 from training import losses, plan, prompts, speed
 from training.batch import Batch, Item, Noised, draw, gather
 from training.config import PriorConfig, RestorerConfig, RunConfig
-from training.data import Example, bare_example, load_example
-from training.degrade import degrade, preset
+from training.data import Example, aimed, bare_example, load_example
+from training.degrade import apply, draw_at, preset, to_json
 from training.encoders import Encoders
 from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
@@ -243,11 +243,16 @@ class Restorer(_Shared):
         )
 
     def item(self, sample: Sample, step: int, index: int) -> Item:
-        """The sample and its degraded copy."""
+        """The sample as its recipe makes it a target, and its degraded copy."""
         item = super().item(sample, step, index)
-        rng = plan.rng(self.config.seed, Stream.DEGRADE, step, index)
-        poor_HWC, _ = degrade(item.example.pixels_HWC, rng, self.ranges)
-        return replace(item, poor_HWC=poor_HWC)
+        clean = item.example
+        recipe = draw_at(
+            (self.config.seed, step, index), self.ranges, size=(self._size, self._size)
+        )
+        every = self.config.log_recipes
+        note = _note(clean, to_json(recipe)) if every and (step + 1) % every == 0 else None
+        poor_HWC = apply(clean.pixels_HWC, recipe)
+        return replace(item, example=aimed(clean, recipe), poor_HWC=poor_HWC, note=note)
 
     def loss(self, batch: Batch, step: int) -> Loss:
         """Denoising under the degraded picture, plus the facial loss. Source: AuthFace eq. 4, 5."""
@@ -300,6 +305,12 @@ class Restorer(_Shared):
             **shared,
         ).sample
         return predicted.float()
+
+
+def _note(example: Example, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Enough to make the degraded copy again: the crop, whether it was mirrored, the recipe."""
+    sample_id = example.sample.sample_id
+    return {"sample": sample_id, "mirrored": example.mirrored, "recipe": recipe}
 
 
 def open_unet(unet: Any, config: PriorConfig) -> None:

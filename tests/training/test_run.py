@@ -28,9 +28,13 @@ from data_manifests.records import Sample
 from data_manifests.store import Store
 from training.bases import find_prior, folder_facts
 from training.checkpoint import newest
-from training.config import FacialConfig, PriorConfig, RestorerConfig
+from training.config import FacialConfig, PriorConfig, RestorerConfig, resolve
+from training.data import load_example
+from training.degrade import apply, from_json
 from training.journal import Step, read_journal
+from training.models import load_base
 from training.run import free_name, train_prior, train_restorer
+from training.stages import Restorer
 
 Filled = tuple[Workspace, Store]
 SMALL: dict[str, Any] = {"size": 64, "steps": 6, "save_every": 2, "keep": 3}
@@ -116,6 +120,27 @@ def test_a_run_with_kept_latents_equals_the_one_without_bit_for_bit(
     stop_after(run(kind, filled, tiny_base, "mixed", save_every=1, **settings), 2)
     list(run(kind, filled, tiny_base, "mixed", resume=True, cache=True, save_every=1, **settings))
     assert same_end(filled, "plain", "mixed")
+
+
+def test_the_journal_keeps_the_recipes_it_is_asked_for(filled: Filled, tiny_base: Path) -> None:
+    """Every second step's; each degraded copy is made again from its line, and a resume may ask."""
+    workspace, store = filled
+    list(run("restorer", filled, tiny_base, "plain", steps=4))
+    stop_after(run("restorer", filled, tiny_base, "told", steps=4), 2)
+    list(run("restorer", filled, tiny_base, "told", steps=4, log_recipes=2, resume=True))
+    assert same_end(filled, "plain", "told")
+    assert not any("samples" in row for row in read_journal(workspace.runs / "plain"))
+    rows = read_journal(workspace.runs / "told")
+    assert [row["step"] for row in rows if "samples" in row] == [4]
+    by_id = {s.sample_id: s for s in store.read(Sample)}
+    config = resolve(RestorerConfig(facial=FACIAL, **SMALL), tiny=True)
+    stage = Restorer(load_base(tiny_base, torch.device("cpu")), config, workspace.media)
+    assert len(rows[3]["samples"]) == config.batch
+    for index, line in enumerate(rows[3]["samples"]):
+        sample = by_id[line["sample"]]
+        clean = load_example(sample, workspace.media, 64, mirror=line["mirrored"])
+        again = apply(clean.pixels_HWC, from_json(line["recipe"]))
+        np.testing.assert_array_equal(again, stage.item(sample, 3, index).poor_HWC)
 
 
 def test_a_damaged_newest_checkpoint_costs_two_steps_and_no_bit(

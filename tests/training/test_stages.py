@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +15,10 @@ from data_manifests.store import Store
 from training import loop, losses
 from training.batch import Batch, Item
 from training.config import FacialConfig, PriorConfig, RestorerConfig, resolve
+from training.data import aimed
+from training.degrade import Recipe, apply, draw_at, moved_by
+from training.degrade_ops import Move
+from training.degrade_presets import Colour
 from training.models import Base, load_base
 from training.stages import Prior, Restorer, Stage
 
@@ -48,6 +55,51 @@ def test_an_item_is_the_same_whenever_it_is_asked_for(base: Base, filled: Filled
     assert other.poor_HWC is not None
     assert (one.poor_HWC == other.poor_HWC).all()
     assert (one.poor_HWC != later.poor_HWC).any()
+
+
+def test_the_restorer_aims_at_the_recipes_target(base: Base, filled: Filled) -> None:
+    """RestoreFormer++ moves picture and target together and turns both grey; boxes follow."""
+    stage = restorer(base, filled, recipe="restoreformer++")
+    clean = restorer(base, filled, recipe="authface")
+    always = replace(stage.ranges.trouble, move=1.0), Colour(grey=1.0, grey_target=True)  # type: ignore[union-attr]
+    stage.ranges = replace(stage.ranges, trouble=always[0], colour=always[1])  # type: ignore[type-var]
+    sample = filled[1].read(Sample)[0]
+    for step in range(4):
+        item, plain = stage.item(sample, step, 1), clean.item(sample, step, 1).example
+        recipe = draw_at((stage.config.seed, step, 1), stage.ranges, size=(64, 64))
+        right, down = moved_by(recipe)
+        assert item.poor_HWC is not None
+        assert (item.poor_HWC == apply(plain.pixels_HWC, recipe)).all()
+        grey_HW = cv2.cvtColor(plain.pixels_HWC, cv2.COLOR_RGB2GRAY)
+        moved_HW = np.pad(grey_HW, 4, mode="symmetric")[
+            4 - down : 68 - down, 4 - right : 68 - right
+        ]
+        assert (item.example.pixels_HWC == moved_HW[..., None]).all()
+        by = torch.tensor([right, down, right, down]) / 8
+        torch.testing.assert_close(item.example.boxes_P4, plain.boxes_P4 + by)
+        assert (right, down) == (0, 0) or (item.example.mask_HW != plain.mask_HW).any()
+    assert (clean.item(sample, 0, 1).example.pixels_HWC == plain.pixels_HWC).all()
+
+
+def test_the_loss_is_taken_on_the_target(base: Base, filled: Filled) -> None:
+    """What is noised are the latents of the target and not of the crop."""
+    stage = restorer(base, filled, recipe="realesrgan")
+    seen = items(stage, filled)
+    noised = stage._noised(seen, 0)
+    crops = restorer(base, filled, recipe="authface")
+    plain = crops._noised(items(crops, filled), 0)
+    torch.testing.assert_close(noised.noise_BCHW, plain.noise_BCHW)
+    assert (noised.clean_BCHW - plain.clean_BCHW).abs().max() > 0.01
+
+
+def test_a_move_leaves_an_unknown_box_unknown(base: Base, filled: Filled) -> None:
+    example = restorer(base, filled).item(filled[1].read(Sample)[0], 0, 0).example
+    boxes_P4 = example.boxes_P4.clone()
+    boxes_P4[1] = 0
+    moved = aimed(replace(example, boxes_P4=boxes_P4), Recipe(shared=(Move(8, -16),)))
+    assert (moved.boxes_P4[1] == 0).all()
+    torch.testing.assert_close(moved.boxes_P4[0], boxes_P4[0] + torch.tensor([1.0, -2, 1, -2]))
+    torch.testing.assert_close(moved.mask_HW[:-2, 1:], example.mask_HW[2:, :-1])
 
 
 def test_the_loss_does_not_depend_on_the_company(base: Base, filled: Filled) -> None:

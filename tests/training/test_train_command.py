@@ -80,6 +80,18 @@ def test_a_wrong_setting_is_refused_with_a_reason(root: str, setting: str, reaso
         call("prior", "-w", root, "--dry-run", "--set", setting)
 
 
+def test_a_recipe_is_chosen_by_name_and_a_wrong_one_is_refused_at_once(root: str) -> None:
+    asked = ("restorer", "-w", root, "--dry-run", "--prior", "tiny")
+    for chosen, expected in (((), "authface"), (("--set", "recipe=realesrgan"), "realesrgan")):
+        text = call(*asked, *chosen)
+        shown = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in rows(text)}
+        assert shown["recipe"] == expected
+        assert shown["log_recipes"] == "0"
+    with pytest.raises(ConfigError, match="no degradation recipe 'gfgpan'") as refused:
+        call(*asked, "--set", "recipe=gfgpan")
+    assert "codeformer3" in refused.value.todo
+
+
 def test_a_restorer_without_a_prior_says_what_to_run_first(root: str) -> None:
     with pytest.raises(InputError, match="authface train prior"):
         call("restorer", "-w", root)
