@@ -87,7 +87,7 @@ class Watch:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(90)  # a look is ended first
 
 
 @pytest.fixture

@@ -326,7 +326,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from authface.train import app
-app(["prior", "--workspace", sys.argv[1], "--base", sys.argv[2], "--name", "p", "--steps", "40",
+app(["prior", "--workspace", sys.argv[1], "--base", sys.argv[2], "--name", "p", "--steps", "24",
      "--set", "size=64", "--set", "save_every=1000", *sys.argv[3:]])
 """
 
@@ -352,8 +352,8 @@ def test_sigterm_saves_and_the_resumed_run_equals_the_unbroken_one(
     assert "Stopped by SIGTERM" in said
     stopped = newest(workspace.runs / "p" / "checkpoints")
     assert stopped is not None
-    assert 3 <= stopped.step < 40
-    settings = {"steps": 40, "save_every": 1000, "keep": 2}
+    assert 3 <= stopped.step < 24
+    settings = {"steps": 24, "save_every": 1000, "keep": 2}
     rest = list(run("prior", filled, tiny_base, "p", resume=True, **settings))
     assert rest[0].step == stopped.step + 1
     list(run("prior", filled, tiny_base, "whole", **settings))
