@@ -15,7 +15,7 @@ from data_manifests.store import Store
 from training import loop, losses
 from training.batch import Batch, Item
 from training.config import FacialConfig, PriorConfig, RestorerConfig, resolve
-from training.data import aimed
+from training.data import Posterior, aimed
 from training.degrade import Recipe, apply, draw_at, moved_by
 from training.degrade_ops import Move
 from training.degrade_presets import Colour
@@ -84,10 +84,9 @@ def test_the_restorer_aims_at_the_recipes_target(base: Base, filled: Filled) -> 
 def test_the_loss_is_taken_on_the_target(base: Base, filled: Filled) -> None:
     """What is noised are the latents of the target and not of the crop."""
     stage = restorer(base, filled, recipe="realesrgan")
-    seen = items(stage, filled)
-    noised = stage._noised(seen, 0)
+    noised = stage._noised(stage.gather(items(stage, filled)))
     crops = restorer(base, filled, recipe="authface")
-    plain = crops._noised(items(crops, filled), 0)
+    plain = crops._noised(crops.gather(items(crops, filled)))
     torch.testing.assert_close(noised.noise_BCHW, plain.noise_BCHW)
     assert (noised.clean_BCHW - plain.clean_BCHW).abs().max() > 0.01
 
@@ -100,6 +99,15 @@ def test_a_move_leaves_an_unknown_box_unknown(base: Base, filled: Filled) -> Non
     assert (moved.boxes_P4[1] == 0).all()
     torch.testing.assert_close(moved.boxes_P4[0], boxes_P4[0] + torch.tensor([1.0, -2, 1, -2]))
     torch.testing.assert_close(moved.mask_HW[:-2, 1:], example.mask_HW[2:, :-1])
+
+
+def test_latents_of_the_crop_are_not_taken_for_those_of_the_target(
+    base: Base, filled: Filled
+) -> None:
+    example = restorer(base, filled).item(filled[1].read(Sample)[0], 0, 0).example
+    kept = replace(example, posterior=Posterior(torch.zeros(4, 8, 8), torch.zeros(4, 8, 8)))
+    assert aimed(kept, Recipe()).posterior is kept.posterior
+    assert aimed(kept, Recipe(shared=(Move(8, 0),))).posterior is None
 
 
 def test_the_loss_does_not_depend_on_the_company(base: Base, filled: Filled) -> None:
