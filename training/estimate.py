@@ -28,6 +28,9 @@ __all__ = ["Estimate", "Sizes", "estimate", "read_sizes"]
 _MASTER = 4  # bytes of a float32 weight, or of its gradient
 _HALF = 2
 _MOMENTS = 8  # AdamW's two
+# What compiled blocks keep for the backward pass, of what eager ones do: from the growth of the
+# measured peak with the number of samples, at 512 and 1024 px (docs/benchmarks.md, H200).
+_COMPILED = 0.86
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def estimate(config: PriorConfig | RestorerConfig, sizes: Sizes | None = None) -
     weight_bytes = _MASTER * trained + _HALF * frozen
     # Where gradients are summed over several passes they are there from the second pass on.
     waiting = _MASTER * trained if config.batch > at_once else 0
-    moving = _peak(released, held, at_once, growing=not waiting)
+    kept = 1.0 if config.compile == "off" or config.gradient_checkpointing else _COMPILED
+    moving = _peak(released, held, at_once * kept, growing=not waiting)
     copies = _HALF * trained  # autocast's, of every weight, kept for the backward pass
     return Estimate(
         trained=trained,
@@ -215,13 +219,13 @@ class _Ledger:
         parameter.grad = None
 
 
-def _peak(steps: list[tuple[int, int]], held: int, at_once: int, *, growing: bool) -> int:
+def _peak(steps: list[tuple[int, int]], held: int, at_once: float, *, growing: bool) -> int:
     """The most bytes of activations and gradients there are at any moment of the backward pass."""
     now = most = held * at_once
     for released, parameters in steps:
         now += (_MASTER * parameters if growing else 0) - released * at_once
         most = max(most, now)
-    return most
+    return round(most)
 
 
 def _count_encoding(sizes: Sizes, size: int) -> int:

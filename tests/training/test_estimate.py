@@ -84,3 +84,29 @@ def test_hours_are_work_over_speed() -> None:
     hours = counted.hours(1000, tflops=100, mfu=0.5)
     assert hours == pytest.approx(1000 * counted.flops / 50e12 / 3600)
     assert counted.hours(1000, tflops=100, mfu=0.5, encode=True) > hours
+
+
+@pytest.mark.parametrize(
+    ("config", "measured_gib"),
+    [
+        (RestorerConfig(size=512, batch=32, at_once=32), 62.7),
+        (RestorerConfig(size=512, batch=64, at_once=64), 104.0),
+        (RestorerConfig(size=1024, batch=8, at_once=8), 61.9),
+        (RestorerConfig(size=1024, batch=16, at_once=16), 102.4),
+        (PriorConfig(loss="plain", size=1024, batch=6, at_once=6), 67.5),
+    ],
+)
+def test_the_peak_is_near_the_one_measured_on_a_gpu(
+    config: PriorConfig | RestorerConfig, measured_gib: float
+) -> None:
+    """Peaks of `benchmarks/step.py` on an H200 with compiled blocks (docs/benchmarks.md)."""
+    assert estimate(config).peak_bytes / GIB == pytest.approx(measured_gib, rel=0.05)
+
+
+def test_without_compiling_more_is_kept() -> None:
+    sizes = Sizes(UNET, VAE)
+    compiled, eager = (
+        estimate(PriorConfig(loss="plain", size=128, compile=how, **ALL), sizes)
+        for how in ("auto", "off")
+    )
+    assert eager.peak_bytes > compiled.peak_bytes
