@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -75,6 +76,7 @@ def take_back(
 
 def _look_again(look: Callable[[], Taken], every_s: float) -> None:
     """Until Ctrl-C; a look that it breaks off has written nothing, and the next one finds all."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a service is ended
     try:
         while True:
             look()

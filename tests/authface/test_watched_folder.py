@@ -23,6 +23,14 @@ from data_manifests.store import Store
 POINTS = ((201, 112), (246, 109), (230, 138), (206, 160), (247, 157))
 SETTINGS = '[ingest.faces]\nfinder = "haar"\n[retouch]\nsettle_s = 0.5\npoll_s = 0.2\n'
 
+# Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so have its children.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from authface.cli import app
+app()
+"""
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> tuple[Path, Path]:
@@ -59,7 +67,7 @@ class Watch:
     def __init__(self, root: Path, hot: Path, log: Path) -> None:
         self.log = log
         self.store = Store(root / "tables")
-        command = [sys.executable, "-m", "authface.cli", "annotate", "take-back", str(hot)]
+        command = [sys.executable, "-c", PROGRAM, "annotate", "take-back", str(hot)]
         with log.open("w") as out:
             self.process = subprocess.Popen(
                 [*command, "--watch", "-w", str(root)],
