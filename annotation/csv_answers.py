@@ -260,6 +260,9 @@ def _values(text: str, question: Question) -> tuple[tuple[str, ...], list[str]]:
     """The values in a cell, written as the tables or as the form have them; and those unknown."""
     words = {_folded(c.value): c.value for c in question.choices}
     words = {_folded(c.title): c.value for c in question.choices} | words
+    for choice in question.choices:
+        if _SPLIT.search(choice.words):  # "winter, snow or not" is one value
+            text = re.sub(re.escape(choice.words), choice.value, text, flags=re.IGNORECASE)
     told = [part.strip() for part in _SPLIT.split(text) if part.strip()]
     odd = [t for t in told if _folded(t) not in words]
     return tuple(dict.fromkeys(words[_folded(t)] for t in told if _folded(t) in words)), odd

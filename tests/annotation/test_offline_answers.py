@@ -16,6 +16,7 @@ import pytest
 from annotation.agreement import settle
 from annotation.csv_answers import (
     Aside,
+    Row,
     aside_table,
     read_rows,
     short_ids,
@@ -24,7 +25,7 @@ from annotation.csv_answers import (
 )
 from annotation.ledger import person
 from annotation.merge import Judging, Known, merge
-from annotation.questions import FORMS
+from annotation.questions import FORMS, TRIAGE
 from annotation.sheets import html_page, pdf_sheet
 from annotation.taken import Settling, take
 from data_manifests.records import Annotation, Consensus, Photo
@@ -94,6 +95,24 @@ def test_a_row_that_cannot_count_is_set_aside_with_its_number_and_why(
     mended = read_rows(aside_table([one]))[0].cells
     assert {k: mended[k] for k in cells} == cells
     assert mended["why"] == one.why
+
+
+def test_words_with_a_comma_in_them_are_one_value() -> None:
+    tags = next(q for q in TRIAGE.questions if q.kind == "many" and q.column == "semantic")
+    first, second = tags.choices[:2]
+    worded = replace(
+        tags, choices=(replace(first, words="Snow, or none; perhaps"), second, *tags.choices[2:])
+    )
+    form = replace(TRIAGE, questions=tuple(worded if q is tags else q for q in TRIAGE.questions))
+    cells = {"id": f"AF-{IDS[0]}", "decision": "accept"}
+    for text, values in (
+        ("snow, or none; perhaps", [first.value]),
+        (f"{second.title}, Snow, or none; perhaps", [second.value, first.value]),
+    ):
+        row = Row(2, cells | {tags.name: text})
+        one = to_answer(row, find=lambda _: [IDS[0]], who="p", at=NOW, form=form)
+        assert isinstance(one, Annotation)
+        assert one.semantic_tags == tuple(f"{tags.name}/{v}" for v in values)
 
 
 def test_what_is_left_empty_is_no_answer() -> None:
