@@ -149,6 +149,8 @@ class LocalServer:
             "--port",
             str(self.config.port),
         ]
+        self._log_file().touch(mode=0o600)
+        self._log_file().chmod(0o600)  # it names people by their e-mail
         with self._log_file().open("ab") as log:
             self._process = subprocess.Popen(
                 [str(part) for part in command],

@@ -95,6 +95,11 @@ def test_a_running_server_is_found_and_not_started_twice(label_studio: LocalServ
 
 
 @pytest.mark.studio
+def test_the_log_is_for_its_owner_only(label_studio: LocalServer) -> None:
+    mode = (label_studio.workspace.label_studio / "label-studio.log").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
 def test_the_local_server_is_used_where_the_environment_names_none(
     label_studio: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
