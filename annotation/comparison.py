@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from annotation.retouch_pixels import Pixels
@@ -40,9 +42,11 @@ class Reviewed:
 def compare(before_HWC: Pixels, after_HWC: Pixels, face: Box) -> tuple[bytes, int, int]:
     """(JPEG, width, height) of three panels at 1:1, at most 2048 px wide; pictures are of one size.
 
-    The difference is centred on grey: lighter or darker there is lighter or darker in the retouch.
+    They show the face with a margin; of a face too large for that, or that nobody touched, the part
+    that changed most. The difference is centred on grey: lighter or darker there is lighter or
+    darker in the retouch.
     """
-    part = _around(face, before_HWC.shape)
+    part = _shown(before_HWC, after_HWC, face)
     before, after = before_HWC[part], after_HWC[part]
     change = 128 + _GAIN * (after.astype(np.int16) - before.astype(np.int16))
     panels = (
@@ -166,10 +170,37 @@ def _words(said: Sequence[Annotation]) -> tuple[str, ...]:
     return (*shared, *(a.note for a in said if a.note))
 
 
-def _around(face: Box, shape: Sequence[int]) -> tuple[slice, slice]:
+def _shown(before_HWC: Pixels, after_HWC: Pixels, face: Box) -> tuple[slice, slice]:
+    """The window that the panels show."""
+    # Squared, so that one healed spot outweighs the rounding that any saved file has everywhere.
+    change_HW = np.square(cv2.absdiff(before_HWC, after_HWC).max(axis=2), dtype=np.float32)
     most = (_WIDTH - 2 * _GAP) // 3
-    half = min(max(face.width, face.height) * _MARGIN, most) / 2
-    x, y = (face.left + face.right) / 2, (face.top + face.bottom) / 2
-    left, top = max(0, int(x - half)), max(0, int(y - half))
-    side = int(2 * half)
-    return slice(top, min(shape[0], top + side)), slice(left, min(shape[1], left + side))
+    side = max(face.width, face.height) * _MARGIN
+    middle = (face.left + face.right) / 2, (face.top + face.bottom) / 2
+    near = _window(middle, side, change_HW.shape)
+    touched = bool(change_HW[near].any())
+    if (touched and side <= most) or not change_HW.any():
+        return _window(middle, min(side, most), change_HW.shape)
+    if not touched:
+        near = _window(middle, 2 * max(change_HW.shape), change_HW.shape)
+    top, left = near[0].start, near[1].start
+    x, y = _strongest(change_HW[near], most)
+    return _window((left + x, top + y), most, change_HW.shape)
+
+
+def _strongest(change_HW: NDArray[np.float32], side: int) -> tuple[float, float]:
+    """Where the window with the most change has its centre of change, as (x, y) in px."""
+    sums_HW = cv2.boxFilter(change_HW, -1, (side, side), borderType=cv2.BORDER_CONSTANT)
+    y, x = np.unravel_index(int(sums_HW.argmax()), sums_HW.shape)
+    rows, columns = _window((float(x), float(y)), side, change_HW.shape)
+    found_HW = change_HW[rows, columns].astype(np.float64)
+    along_x, along_y = found_HW.sum(axis=0), found_HW.sum(axis=1)
+    return (
+        columns.start + float(np.average(np.arange(len(along_x)), weights=along_x)),
+        rows.start + float(np.average(np.arange(len(along_y)), weights=along_y)),
+    )
+
+
+def _window(middle: tuple[float, float], side: float, shape: Sequence[int]) -> tuple[slice, slice]:
+    left, top = (max(0, int(v - side / 2)) for v in middle)
+    return slice(top, min(shape[0], top + int(side))), slice(left, min(shape[1], left + int(side)))
