@@ -14,7 +14,7 @@ from authface.cli import app
 
 
 def authface(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "authface.cli", *arguments]
+    command = [sys.executable, "-m", "authface", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
