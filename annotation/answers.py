@@ -115,7 +115,6 @@ class ServerTask(_FromServer):
     annotations: tuple[ServerAnswer, ...] = Field(
         default=(), description="the answers, skips among them"
     )
-    drafts: tuple[Any, ...] = Field((), description="not submitted: counted, never merged")
     updated_at: datetime | None = Field(default=None, description="server time")
 
     @property

@@ -7,7 +7,6 @@ wherever they answered; the name, the e-mail and the user's number go into no ta
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from pydantic import Field
 from annotation.config import AnnotateConfig
 from annotation.ledger import person
 from annotation.roles import Role, Roles
-from data_manifests.config import Section, parse_section
+from data_manifests.config import Section, read_section
 from data_manifests.errors import ConfigError, InputError
 from data_manifests.store import Store
 
@@ -123,15 +122,8 @@ def people_of(config: AnnotateConfig, root: Path | None = None) -> People:
     if config.people_file is None:
         return People()
     file = (root or Path()) / config.people_file
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file} is no valid TOML: {error}.", "Correct that line.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{file} can't be read: {error}.", "Check people_file under [annotate]."
-        ) from error
-    return checked(parse_section(PeopleFile, values, str(file)), file, config)
+    read = read_section(PeopleFile, file, "Check people_file under [annotate].")
+    return checked(read, file, config)
 
 
 def checked(read: PeopleFile, file: Path, config: AnnotateConfig) -> People:

@@ -41,8 +41,8 @@ class Pushed:
 
     `sent` are new, `adopted` were there already without our knowing, `changed` were renewed in
     place, `withdrawn` were taken off the server: answered in files, or reviews of files that newer
-    ones took the place of. `missing` lack their
-    picture, `refused` photos by what speaks against asking about them.
+    ones took the place of. `missing` lack their picture, `refused` photos by what speaks against
+    asking about them.
     """
 
     projects: tuple[Project, ...]

@@ -8,7 +8,6 @@ the file has no words for that.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from annotation.csv_answers import COLUMNS
 from annotation.form import Choice, Form, Question, named
 from annotation.labeling import lint
 from annotation.questions import FORMS
-from data_manifests.config import Section, parse_section
+from data_manifests.config import Section, read_section
 from data_manifests.errors import ConfigError
 
 __all__ = ["TeamFile", "forms", "laid_over", "read_team_file"]
@@ -77,15 +76,7 @@ def forms(config: AnnotateConfig, root: Path | None = None) -> dict[str, Form]:
 
 def read_team_file(file: Path) -> TeamFile:
     """The checked file; raises ConfigError if it can't be read or says what no team may."""
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file} is no valid TOML: {error}.", "Correct that line.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{file} can't be read: {error}.", "Check questions_file under [annotate]."
-        ) from error
-    return parse_section(TeamFile, values, str(file))
+    return read_section(TeamFile, file, "Check questions_file under [annotate].")
 
 
 def laid_over(standing: Mapping[str, Form], team: TeamFile, where: str) -> dict[str, Form]:

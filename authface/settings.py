@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,15 +112,9 @@ def find_workspace(root: Path | None = None) -> Path:
 def read_settings(file: Path) -> Settings:
     """The checked settings of a workspace file."""
     from authface.sections import Settings
-    from data_manifests.config import parse_section
+    from data_manifests.config import read_section
 
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file} is no valid TOML: {error}.", "Correct that line.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} can't be read: {error}.", "Check the file.") from error
-    return parse_section(Settings, values, str(file))
+    return read_section(Settings, file)
 
 
 def _make_folder(folder: Path) -> None:

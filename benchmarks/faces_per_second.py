@@ -75,7 +75,7 @@ def make_pipe(dtype: torch.dtype) -> Any:
 
 
 def as_released(pipe: Any, faces: list[NDArray[np.uint8]], steps: int) -> None:
-    """The released script's way through the pipeline. Source: AuthFace's repository, method 4."""
+    """The released script's way through the pipeline. Source: AuthFace's repository."""
     pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
     names = (
         "prompt_embeds",
@@ -124,7 +124,7 @@ def ways(size: int, faces: list[NDArray[np.uint8]]) -> Iterator[tuple[str, Calla
     told: list[tuple[str, dict[str, Any]]] = [
         ("ours, the released settings", same),
         ("ours, defaults", {}),
-        ("ours, defaults, 12 faces at once", {"batch": 12}),
+        ("ours, defaults, all faces at once", {"batch": len(faces)}),
         ("ours, 4 steps", {"steps": 4}),
         ("ours, 1 step without guidance", {"steps": 1, "guidance": 1.0}),
     ]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_manifests.errors import ConfigError
 
-__all__ = ["Section", "parse_section"]
+__all__ = ["Section", "parse_section", "read_section"]
 
 S = TypeVar("S", bound="Section")
 
@@ -29,6 +31,20 @@ def parse_section(model: type[S], values: Mapping[str, Any], where: str) -> S:
         raise ConfigError(
             f"{where}: {_first_fault(model, error)}", "Correct it and run the command again."
         ) from error
+
+
+def read_section(model: type[S], file: Path, todo: str = "Check the file.") -> S:
+    """The checked section that a TOML file is; `todo` says what to do if it can't be read.
+
+    Raises ConfigError for that, for what is no TOML, and as `parse_section` does.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is no valid TOML: {error}.", "Correct that line.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} can't be read: {error}.", todo) from error
+    return parse_section(model, values, str(file))
 
 
 def _first_fault(model: type[BaseModel], error: ValidationError) -> str:
