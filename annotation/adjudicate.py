@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from annotation.agreement import asked_in_round
 from annotation.questions import TRIAGE, Form, named
-from annotation.rules import SUPERSEDED
+from annotation.rules import OWN_CONFLICT, SUPERSEDED
 from annotation.tasks import task_key
 from data_manifests.records import Annotation, Consensus, Task
 
 __all__ = ["adjudication_tasks", "disagreement", "still_voting"]
 
 TOLD = 4  # questions that a note names
+TO_OTHERS = "for somebody who did not vote on it"
 
 
 def adjudication_tasks(
@@ -23,26 +25,30 @@ def adjudication_tasks(
     *,
     wanted: int = 1,
     form: Form = TRIAGE,
+    voters_may_settle: bool = False,
 ) -> Iterator[Task]:
     """A waiting Task of the next round for each photo in conflict whose voters have all answered.
 
-    Never a second while an earlier one is open, skipped or set aside: people see to those. It says
-    what people disagree on, never who. `wanted` is how many were to answer a question that all
-    share. The rows have no desk: an adjudicator has a project of their own.
+    Never a second while an earlier one is open, skipped or set aside: people see to those. One that
+    only a voter answered is asked again. It says what people disagree on, never who. `wanted` is
+    how many were to answer a question that all share. The rows have no desk: an adjudicator has a
+    project of their own.
     """
     asked: dict[str, list[Task]] = defaultdict(list)
     for task in ledger:
         if task.kind == "triage":
             asked[task.photo_id].append(task)
     given: dict[str, list[Annotation]] = defaultdict(list)
+    judged: dict[str, list[Annotation]] = defaultdict(list)
     for answer in answers:
-        key = answer.task_key
-        if key.split(":")[1:2] == ["triage"] and asked_in_round(key) == 1:
-            given[answer.photo_id].append(answer)
+        if answer.task_key.split(":")[1:2] == ["triage"]:
+            first = asked_in_round(answer.task_key) == 1
+            (given if first else judged)[answer.photo_id].append(answer)
     for one in sorted(settled, key=lambda c: c.photo_id):
         tasks, votes = asked[one.photo_id], given[one.photo_id]
-        if one.conflict and _may_ask(tasks, votes, wanted):
-            yield _task(one, tasks, votes, form)
+        if one.conflict and _may_ask(tasks, votes, judged[one.photo_id], wanted):
+            task = _task(one, tasks, votes, form)
+            yield task if voters_may_settle else replace(task, note=f"{task.note}; {TO_OTHERS}")
 
 
 def still_voting(task: Task, answers: Iterable[Annotation], wanted: int) -> bool:
@@ -63,14 +69,23 @@ def disagreement(answers: Iterable[Annotation], form: Form = TRIAGE) -> str:
     return ", ".join(found[:TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
-def _may_ask(tasks: Sequence[Task], votes: Sequence[Annotation], wanted: int) -> bool:
+def _may_ask(
+    tasks: Sequence[Task], votes: Sequence[Annotation], judged: Sequence[Annotation], wanted: int
+) -> bool:
     first = [t for t in tasks if t.round == 1]
     later = [t for t in tasks if t.round > 1]
     return (
         bool(first)
         and not any(still_voting(t, votes, wanted) for t in first)
-        and all(t.state == "labelled" for t in later)
+        and all(t.state == "labelled" or _only_by_voters(t, judged) for t in later)
     )
+
+
+def _only_by_voters(task: Task, judged: Sequence[Annotation]) -> bool:
+    """Whether all that was answered came from people who had voted on the photo before."""
+    given = [a for a in judged if a.task_key == task.task_key and _stands(a)]
+    own = bool(given) and all(OWN_CONFLICT in a.flags for a in given)
+    return task.state == "set_aside" and own
 
 
 def _stands(one: Annotation) -> bool:

@@ -53,7 +53,7 @@ def reconciled(
         if one.source == "label_studio" and SUPERSEDED not in one.flags:
             given[one.task_key].add(one.state)
     for task in tasks:
-        if task.kind == "triage" and task.round == 1 and task.state != "deleted":
+        if task.kind == "triage" and task.state != "deleted":
             after = replace(task, state=_state(task, told[task.task_key], given, wanted))
             if after != task:
                 yield after

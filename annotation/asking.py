@@ -47,6 +47,7 @@ class Asking:
             self.store.rows_with(Annotation, "photo_id", open_) if open_ else (),
             wanted=self.config.answers_wanted,
             form=self.triage,
+            voters_may_settle=self.config.voters_may_settle,
         )
         yield from retouch_tasks(
             settled, self.photos, ledger, rounds=_rounds(self.store), faces=self.faces

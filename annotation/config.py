@@ -39,6 +39,10 @@ class AnnotateConfig(Section):
         lt=1,
         description="share of voters that the winning decision must exceed",
     )
+    voters_may_settle: bool = Field(
+        default=False,
+        description="whether who voted on a photo may settle what its voters disagree on",
+    )
     questions_file: Path | None = Field(
         default=None,
         description="TOML file with the team's own questions and words, from the workspace on",

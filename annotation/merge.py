@@ -12,7 +12,7 @@ from annotation.circumstances import refused, remarks
 from annotation.form import Form
 from annotation.imported import SETTLED, settle_all
 from annotation.roles import NOT_THEIR_ROLE, Roles
-from annotation.rules import SUPERSEDED, broken, last_per_person
+from annotation.rules import SUPERSEDED, broken, last_per_person, settled_by_others
 from annotation.settle_regions import Masks
 from data_manifests.records import Annotation, Consensus, Photo, Task
 
@@ -71,7 +71,9 @@ def merge(known: Known, listing: Sequence[ServerTask], how: Judging) -> Merged:
     ]
     # Those of other projects and other sources too: a vote given twice is one vote.
     every = {a.annotation_id: a for a in (*known.annotations, *gone, *read)}
-    judged = {a.annotation_id: a for a in last_per_person(list(every.values()))}
+    last = last_per_person(list(every.values()))
+    standing = settled_by_others(last, voters_may_settle=how.roles.voters_may_settle)
+    judged = {a.annotation_id: a for a in standing}
     by_task: dict[str, list[Annotation]] = defaultdict(list)
     for key in seen:
         by_task[judged[key].task_key].append(judged[key])

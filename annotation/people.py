@@ -53,6 +53,7 @@ class People:
     file: Path | None = None
     listed: Mapping[str, OnePerson] = field(default_factory=dict)
     others: tuple[Role, ...] | None = None
+    voters_may_settle: bool = False
 
     def name_of(self, written: str) -> str:
         """The name that stands for a person, however they write it; raises InputError."""
@@ -100,6 +101,7 @@ class People:
         return Roles(
             {person(store, n): get_args(Role) if r is None else r for n, r in given.items()},
             self.others,
+            self.voters_may_settle,
         )
 
     def spellings(self, store: Store) -> dict[str, str]:
@@ -120,7 +122,7 @@ def people_of(config: AnnotateConfig, root: Path | None = None) -> People:
     Raises ConfigError that says what to correct.
     """
     if config.people_file is None:
-        return People()
+        return People(voters_may_settle=config.voters_may_settle)
     file = (root or Path()) / config.people_file
     read = read_section(PeopleFile, file, "Check people_file under [annotate].")
     return checked(read, file, config)
@@ -140,7 +142,7 @@ def checked(read: PeopleFile, file: Path, config: AnnotateConfig) -> People:
     for (what, _), names in holders.items():
         if len(names) > 1:
             raise ConfigError(f"{file}: {' and '.join(names)} have one {what}.", "Correct one.")
-    return People(file, read.people, read.others)
+    return People(file, read.people, read.others, config.voters_may_settle)
 
 
 def _marks(name: str, one: OnePerson) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,7 @@ from annotation.merge import Judging, Known, Merged, adopt, merge
 from annotation.moved import moved_tasks, write_standings
 from annotation.people import People, people_of
 from annotation.projects import Project, find_project
+from annotation.rules import OWN_CONFLICT
 from annotation.studio import Studio
 from annotation.team import forms
 from annotation.united import settling, unite
@@ -67,6 +68,7 @@ class Pulled:
     changed_rows: int
     read: int  # tasks read from the server
     stale_samples: int  # built from answers that have changed since
+    own_conflicts: int = 0  # answers read that settle what their authors had voted on
     unknown_people: tuple[str, ...] = ()  # names whose user the server does not have
 
     @property
@@ -349,6 +351,7 @@ def _counted(
         changed_rows=0,
         read=len(listing),
         stale_samples=_stale_samples(store, merged.annotations),
+        own_conflicts=sum(OWN_CONFLICT in a.flags for a in merged.annotations),
     )
 
 

@@ -29,6 +29,7 @@ class Roles:
 
     of: Mapping[str, Sequence[Role]] = field(default_factory=dict)
     others: Sequence[Role] | None = None
+    voters_may_settle: bool = False  # a conflict that they voted in
 
     def allow(self, annotator: str, kind: str, round_: int) -> bool:
         """Whether a person may answer this kind of question in this round."""

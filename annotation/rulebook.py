@@ -1,4 +1,4 @@
-"""What happens to every answer that the server lists: 26 rules by name, for people and tests."""
+"""What happens to every answer that the server lists: 27 rules by name, for people and tests."""
 
 from __future__ import annotations
 
@@ -188,6 +188,14 @@ RULEBOOK: tuple[MergeRule, ...] = (
         "A question is answered by somebody whose roles in the people file cover it.",
         "set aside; without a file everybody may answer everything",
         ("not_their_role",),
+    ),
+    MergeRule(
+        27,
+        "settled_by_others",
+        "What voters disagree on is settled by somebody who did not vote on that photo.",
+        "set aside, and the next push asks again; `voters_may_settle` under [annotate] lets it"
+        " count",
+        ("own_conflict",),
     ),
 )
 

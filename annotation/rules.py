@@ -7,18 +7,29 @@ never lost.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from annotation.agreement import asked_in_round
 from annotation.answers import Item, Reading
 from annotation.questions import Question
 from data_manifests.records import Annotation
 
-__all__ = ["RULES", "SUPERSEDED", "broken", "last_per_person", "revived"]
+__all__ = [
+    "OWN_CONFLICT",
+    "RULES",
+    "SUPERSEDED",
+    "broken",
+    "last_per_person",
+    "revived",
+    "settled_by_others",
+]
 
 SUPERSEDED = "superseded"
+OWN_CONFLICT = "own_conflict"
+_BY_OTHERS = {SUPERSEDED, OWN_CONFLICT}
 EPSILON = 0.01  # percent; the editor rounds at the edges
 
 _TYPES = {
@@ -60,17 +71,50 @@ def last_per_person(annotations: Sequence[Annotation]) -> list[Annotation]:
     ]
 
 
+def settled_by_others(
+    annotations: Sequence[Annotation], *, voters_may_settle: bool = False
+) -> list[Annotation]:
+    """Same rows; who voted on a photo does not settle what the voters left open.
+
+    The answer is set aside as it is: it counts again as soon as the vote is taken back.
+    """
+    if voters_may_settle:
+        return list(annotations)
+    voters: dict[str, set[str]] = defaultdict(set)
+    for one in annotations:
+        if _in_triage(one) and asked_in_round(one.task_key) == 1 and _votes(one):
+            voters[one.photo_id].add(one.annotator)
+    return [
+        replace(a, state="set_aside", flags=(*a.flags, OWN_CONFLICT))
+        if _in_triage(a)
+        and asked_in_round(a.task_key) > 1
+        and a.state == "counted"
+        and a.annotator in voters[a.photo_id]
+        else a
+        for a in annotations
+    ]
+
+
+def _in_triage(one: Annotation) -> bool:
+    return one.task_key.split(":")[1:2] == ["triage"]
+
+
+def _votes(one: Annotation) -> bool:
+    known = one.annotator not in ("", "unknown")
+    return known and one.state == "counted" and bool(one.decision) and not one.ground_truth
+
+
 def _vote(one: Annotation) -> tuple[str, str]:
     photo_kind_round = ":".join(one.task_key.split(":")[:3])
     return photo_kind_round, one.annotator
 
 
 def revived(one: Annotation) -> Annotation:
-    """A row that only a later answer had set aside, as it was before: to be judged anew."""
-    if one.state != "set_aside" or SUPERSEDED not in one.flags:
+    """A row that only other answers had set aside, as it was before: to be judged anew."""
+    if one.state != "set_aside" or not _BY_OTHERS & set(one.flags):
         return one
     state = "skipped" if one.cancelled else "counted"
-    return replace(one, state=state, flags=tuple(f for f in one.flags if f != SUPERSEDED))
+    return replace(one, state=state, flags=tuple(f for f in one.flags if f not in _BY_OTHERS))
 
 
 def _age(one: Annotation) -> tuple[datetime, str]:

@@ -15,7 +15,7 @@ from annotation.imported import SETTLED
 from annotation.ledger import one_at_a_time
 from annotation.moved import moved_tasks, write_standings
 from annotation.roles import NOT_THEIR_ROLE, Roles, refused_by_role
-from annotation.rules import last_per_person, revived
+from annotation.rules import last_per_person, revived, settled_by_others
 from data_manifests.records import Annotation, Consensus, Task
 from data_manifests.store import Store
 
@@ -67,7 +67,7 @@ def take(
         photo_ids = {a.photo_id for a in fresh} | {w.rsplit(":", 1)[1] for w in withdrawn}
         known = store.rows_with(Annotation, "photo_id", sorted(photo_ids))
         fresh = [_allowed(one, how.roles) for one in fresh]
-        rows = _after(known, fresh, withdrawn)
+        rows = _after(known, fresh, withdrawn, how.roles)
         settled = _settled([*known, *rows], how.settle)
         if write:
             every = {a.annotation_id: a for a in (*known, *rows)}.values()
@@ -79,7 +79,10 @@ def take(
 
 
 def _after(
-    known: Sequence[Annotation], fresh: Sequence[Annotation], withdrawn: Collection[str]
+    known: Sequence[Annotation],
+    fresh: Sequence[Annotation],
+    withdrawn: Collection[str],
+    roles: Roles,
 ) -> list[Annotation]:
     """The rows that change: of each person's answers the newest counts, wherever it was given."""
     held = {a.annotation_id: a for a in known}
@@ -91,7 +94,9 @@ def _after(
         rows[one.annotation_id] = _merged(before, one)
     for key in set(withdrawn) & set(rows):
         rows[key] = replace(rows[key], state="deleted")
-    return [r for r in last_per_person(list(rows.values())) if held.get(r.annotation_id) != r]
+    last = last_per_person(list(rows.values()))
+    standing = settled_by_others(last, voters_may_settle=roles.voters_may_settle)
+    return [r for r in standing if held.get(r.annotation_id) != r]
 
 
 def _allowed(one: Annotation, roles: Roles) -> Annotation:

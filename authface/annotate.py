@@ -248,6 +248,11 @@ def _say_pulled(pulled: Pulled) -> None:
     )
     for number, said in (
         (pulled.conflicts, "photos people disagree on: another pair of eyes is needed."),
+        (
+            pulled.own_conflicts,
+            "answers settle a conflict that their own author voted in, and do not count: the next"
+            " push asks somebody else (voters_may_settle = true and pull --full let them count).",
+        ),
         (pulled.set_aside, "tasks have answers that break a rule: authface annotate status"),
         (pulled.old_drafts, "drafts lie for over a day: somebody forgot to submit."),
         (pulled.stale_samples, "samples cite answers that changed: authface manifest build"),

@@ -52,7 +52,9 @@ def test_a_conflict_becomes_a_question_of_the_next_round_that_says_what_and_neve
     assert (asked.task_key, asked.round, asked.kind) == ("p:triage:2", 2, "triage")
     assert (asked.state, asked.server, asked.task_id, asked.desk) == ("waiting", None, None, "")
     assert (asked.image_path, asked.image_width, asked.image_height) == ("proxies/p.jpg", 10, 20)
-    assert asked.note == "people disagree on decision (accept or reject)"
+    assert asked.note == (
+        "people disagree on decision (accept or reject); for somebody who did not vote on it"
+    )
     assert asked.uncertainty == 0.5
 
 
@@ -68,6 +70,17 @@ def test_a_photo_is_never_asked_about_twice(state: str) -> None:
 def test_a_conflict_that_outlived_a_round_opens_the_next() -> None:
     (asked,) = made([task(), task("labelled", round_=2)], SPLIT)
     assert asked.round == 3
+
+
+def test_what_only_a_voter_answered_is_asked_again() -> None:
+    own = vote(
+        3, "accept", annotator="person-1", task_key="p:triage:2", state="set_aside",
+        flags=("own_conflict",),
+    )  # fmt: skip
+    (asked,) = made([task(), task("set_aside", round_=2)], [*SPLIT, own])
+    assert asked.round == 3
+    broken = replace(own, flags=("missing_required",))
+    assert made([task(), task("set_aside", round_=2)], [*SPLIT, own, broken]) == []
 
 
 def test_an_adjudicated_photo_is_at_rest() -> None:

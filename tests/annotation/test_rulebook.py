@@ -1,4 +1,4 @@
-"""The 25 merge rules, each on good and bad examples made from what a real server listed.
+"""The merge rules, each on good and bad examples made from what a real server listed.
 
 `exported.json` is the server's own listing of three tasks that a person answered in a browser.
 """
@@ -618,10 +618,42 @@ def whoever_has_another_role_is_set_aside_with_the_raw_json() -> None:
         assert row.state == state
 
 
+# 27
+def conflict_and_judge(judge: int, **how: Any) -> Any:
+    """Two voters disagree; then user `judge` answers the next round."""
+    accept, other, last = exported(), exported(), exported()
+    value_of(other["annotations"][0], "decision")["choices"] = ["retouch"]
+    for number, (task, user) in enumerate(((accept, 2), (other, 3), (last, judge)), 1):
+        task["annotations"][0].update({"id": number, "completed_by": user, "updated_by": user})
+    accept["annotations"] += other["annotations"]
+    first, second = row_of(accept), replace(row_of(last), round=2)
+    second = replace(second, task_key=f"{second.photo_id}:triage:2", task_id=second.task_id + 1)
+    last["id"], last["data"]["task_key"] = second.task_id, second.task_key
+    return merged(accept, last, asked=[first, second], **how)
+
+
+@case(27, good=True)
+def somebody_who_did_not_vote_settles_a_conflict() -> None:
+    found = conflict_and_judge(4)
+    assert [a.state for a in found.annotations] == ["counted"] * 3
+    assert [(c.conflict, c.adjudicated) for c in found.settled] == [(False, True)]
+    allowed = conflict_and_judge(2, roles=Roles(voters_may_settle=True))
+    assert [c.adjudicated for c in allowed.settled] == [True]
+
+
+@case(27, good=False)
+def who_voted_does_not_settle_what_the_voters_left_open() -> None:
+    found = conflict_and_judge(2)
+    assert [a.state for a in found.annotations] == ["counted", "counted", "set_aside"]
+    assert found.annotations[2].flags == ("own_conflict",)
+    assert [t.state for t in found.tasks] == ["labelled", "set_aside"]
+    assert [(c.conflict, c.decision) for c in found.settled] == [(True, None)]
+
+
 def test_every_rule_has_good_and_bad_examples() -> None:
     told = {(c.number, c.good) for c in CASES}
-    assert [r.number for r in RULEBOOK] == list(range(1, 27))
-    assert told == {(n, good) for n in range(1, 27) for good in (True, False)}
+    assert [r.number for r in RULEBOOK] == list(range(1, 28))
+    assert told == {(n, good) for n in range(1, 28) for good in (True, False)}
 
 
 def test_the_page_of_rules_is_as_the_rules_are() -> None:

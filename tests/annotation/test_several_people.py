@@ -66,15 +66,51 @@ def test_blind_desks_agree_or_somebody_else_decides(
     question = rows(blind, disputed)[""]
     assert question.round == 2
     assert "decision (accept or reject)" in question.note
+    assert question.note.endswith("for somebody who did not vote on it")
     assert blind.push().sent == 0
-    blind.studio.submit(number(question), answer("retouch"), lead_time=9.0)
+    third_person = str(blind.server.add_person("third@authface.local"))
+    blind.studio.submit(number(question), answer("retouch"), token=third_person, lead_time=9.0)
     pulled = blind.pull()
-    assert (pulled.labelled, pulled.conflicts) == (5, 0)
+    assert (pulled.labelled, pulled.conflicts, pulled.own_conflicts) == (5, 0, 0)
     settled = blind.settled(disputed)
     assert (settled.decision, settled.adjudicated) == ("retouch", True)
     after = blind.push()
     assert after.sent == 1
     assert {t.kind for t in blind.store.read(Task) if t.state == "sent"} == {"retouch"}
+
+
+def test_a_voter_does_not_settle_their_own_conflict(
+    blind: Desk, add_photos: AddPhotos, answer: Answer
+) -> None:
+    (photo,) = add_photos(blind.store, blind.media)
+    blind.push()
+    asked = rows(blind, photo)
+    second = str(blind.server.add_person("own-second@authface.local"))
+    third = str(blind.server.add_person("own-third@authface.local"))
+    blind.studio.submit(number(asked["north"]), answer("accept"), lead_time=9.0)
+    vote = blind.studio.submit(
+        number(asked["south"]), answer("retouch"), token=second, lead_time=9.0
+    )
+    blind.pull()
+    assert blind.push().sent == 1
+    own = rows(blind, photo)[""]
+    blind.studio.submit(number(own), answer("retouch"), token=second, lead_time=9.0)
+    pulled = blind.pull()
+    assert (pulled.set_aside, pulled.conflicts, pulled.own_conflicts) == (1, 1, 1)
+    assert blind.pull().changed_rows == 0
+
+    assert blind.push().sent == 1
+    again = next(t for t in blind.store.read(Task) if t.round == 3)
+    blind.studio.submit(number(again), answer("reject", reject_reason=["noise"]), token=third)
+    pulled = blind.pull()
+    assert (pulled.balances, pulled.conflicts) == (True, 0)
+    assert (blind.settled(photo).decision, blind.settled(photo).adjudicated) == ("reject", True)
+
+    # Without their vote they are nobody's rival any more, and what they judged is as good as any.
+    blind.studio._sdk.annotations.delete(id=vote)
+    blind.pull()
+    (revived,) = [t for t in blind.store.read(Task) if t.task_key == own.task_key]
+    assert revived.state == "labelled"
 
 
 def test_who_sits_at_two_desks_has_one_vote(
