@@ -159,6 +159,11 @@ class Reading:
         """The values picked for a question."""
         return tuple(v for i in self.items or () if i.from_name == question for v in i.values)
 
+    def said(self, question: str) -> bool:
+        """Whether a question was answered: a value was picked, or words were written."""
+        items = (i for i in self.items or () if i.from_name == question)
+        return any(i.values or any(t.strip() for t in i.value.text) for i in items)
+
 
 def to_annotation(
     reading: Reading,
@@ -213,6 +218,9 @@ def _parsed(reading: Reading, keep_mask: Callable[[bytes], str] | None) -> dict[
             )
         elif question.column == "regions":
             found["regions"] += tuple(_region(i, reading, keep_mask) for i in items)
+        elif question.kind == "text" and found.get(question.column):
+            said = _plain(question, items, reading)
+            found[question.column] = "; ".join(t for t in (found[question.column], said) if t)
         else:
             found[question.column] = _plain(question, items, reading)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -28,6 +28,11 @@ __all__ = [
 _WIDTH, _STRIP, _GAP = 2048, 36, 4  # px
 _GAIN = 4  # differences are shown this much stronger, around grey
 _MARGIN = 1.5  # of the face's box
+_PLACES = 3  # shown at the most
+_GRAIN = 9  # px over which the grain of a saved file evens out
+_PLAIN = 8  # times the grain's strength that a change must have
+_LEAST_CHANGE = 16.0  # grey levels, squared
+_AS_PLAIN = 0.1  # of the change in the first window
 _STATES = {"approve": "approved", "fix": "fix", "reject": "rejected"}
 
 
@@ -43,26 +48,34 @@ def compare(before_HWC: Pixels, after_HWC: Pixels, face: Box) -> tuple[bytes, in
     """(JPEG, width, height) of three panels at 1:1, at most 2048 px wide; pictures are of one size.
 
     They show the face with a margin; of a face too large for that, or that nobody touched, the part
-    that changed most. The difference is centred on grey: lighter or darker there is lighter or
-    darker in the retouch.
+    that changed most. Up to two places more that changed as plainly stand below. The difference is
+    centred on grey: lighter or darker there is lighter or darker in the retouch.
     """
-    part = _shown(before_HWC, after_HWC, face)
-    before, after = before_HWC[part], after_HWC[part]
-    change = 128 + _GAIN * (after.astype(np.int16) - before.astype(np.int16))
-    panels = (
-        ("before", before),
-        ("after", after),
-        (f"difference x{_GAIN}, grey is none", np.clip(change, 0, 255).astype(np.uint8)),
-    )
-    height, width = before.shape[:2]
-    sheet = Image.new("RGB", (3 * width + 2 * _GAP, height + _STRIP), "white")
+    first = _shown(before_HWC, after_HWC, face)
+    parts = [first, *_further(before_HWC, after_HWC, first)]
+    rows = [_panels(before_HWC[part], after_HWC[part]) for part in parts]
+    sides = [(r.stop - r.start + _STRIP, c.stop - c.start) for r, c in parts]
+    width = 3 * max(w for _, w in sides) + 2 * _GAP
+    sheet = Image.new("RGB", (width, sum(h for h, _ in sides)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
-    for i, (title, panel_HWC) in enumerate(panels):
-        draw.text((i * (width + _GAP) + 6, 6), title, fill="black", font=font)
-        sheet.paste(Image.fromarray(np.ascontiguousarray(panel_HWC)), (i * (width + _GAP), _STRIP))
+    top = 0
+    for number, (panels, (height, wide)) in enumerate(zip(rows, sides, strict=True), 1):
+        place = f", place {number} of {len(parts)}" if len(parts) > 1 else ""
+        for i, (title, panel_HWC) in enumerate(panels):
+            left = i * (wide + _GAP)
+            draw.text((left + 6, top + 6), f"{title}{place}", fill="black", font=font)
+            sheet.paste(Image.fromarray(panel_HWC), (left, top + _STRIP))
+        top += height
     out = io.BytesIO()
     sheet.save(out, "JPEG", quality=92, subsampling=0)
     return out.getvalue(), *sheet.size
+
+
+def _panels(before_HWC: Pixels, after_HWC: Pixels) -> tuple[tuple[str, Pixels], ...]:
+    change = 128 + _GAIN * (after_HWC.astype(np.int16) - before_HWC.astype(np.int16))
+    difference_HWC = np.clip(change, 0, 255).astype(np.uint8)
+    named = ("before", before_HWC), ("after", after_HWC), (f"difference x{_GAIN}", difference_HWC)
+    return tuple((title, np.ascontiguousarray(panel_HWC)) for title, panel_HWC in named)
 
 
 def review_task(
@@ -186,6 +199,27 @@ def _shown(before_HWC: Pixels, after_HWC: Pixels, face: Box) -> tuple[slice, sli
     top, left = near[0].start, near[1].start
     x, y = _strongest(change_HW[near], most)
     return _window((left + x, top + y), most, change_HW.shape)
+
+
+def _further(
+    before_HWC: Pixels, after_HWC: Pixels, first: tuple[slice, slice]
+) -> Iterator[tuple[slice, slice]]:
+    """Windows on what else changed, the strongest first; the grain of a saved file is no change."""
+    change_HW = np.square(cv2.absdiff(before_HWC, after_HWC).max(axis=2), dtype=np.float32)
+    local_HW = cv2.boxFilter(change_HW, -1, (_GRAIN, _GRAIN))
+    grain = float(np.median(local_HW[::_GRAIN, ::_GRAIN]))
+    local_HW[local_HW <= max(_PLAIN * grain, _LEAST_CHANGE)] = 0
+    side = (_WIDTH - 2 * _GAP) // 3
+    enough = _AS_PLAIN * float(local_HW[first].sum())
+    local_HW[first] = 0
+    for _ in range(_PLACES - 1):
+        if not local_HW.any():
+            return
+        found = _window(_strongest(local_HW, side), side, local_HW.shape)
+        if float(local_HW[found].sum()) < enough:
+            return
+        yield found
+        local_HW[found] = 0
 
 
 def _strongest(change_HW: NDArray[np.float32], side: int) -> tuple[float, float]:

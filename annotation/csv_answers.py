@@ -230,6 +230,8 @@ def _columns(found: Mapping[str, Any], questions: Mapping[str, Question]) -> dic
         question = questions[column]
         if question.column in ("semantic", "photographic"):
             parsed[f"{question.column}_tags"] += tuple(f"{question.name}/{v}" for v in value)
+        elif question.kind == "text" and parsed.get(question.column):
+            parsed[question.column] = "; ".join((parsed[question.column], value))
         else:
             parsed[question.column] = value[0] if question.kind == "one" else value
     return dict(parsed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from annotation.reliability import PersonFigures, QuestionFigures, by_person, by_question
+from annotation.roles import asked_as
 from annotation.rules import SUPERSEDED
 from data_manifests.records import Annotation, Consensus, Retouch, Standing, Task
 
@@ -187,7 +188,7 @@ def _wait(
 
 def _queues(tasks: Iterable[Task]) -> Iterator[Queue]:
     groups: dict[tuple[str, str, int], Counter[str]] = defaultdict(Counter)
-    named = [(_asked_as(t), t.desk, t) for t in tasks]
+    named = [(asked_as(t.kind, t.round), t.desk, t) for t in tasks]
     projects = {(kind, desk): t.project_id for kind, desk, t in named if t.project_id is not None}
     for kind, desk, task in named:
         project = task.project_id or projects.get((kind, desk)) or 0
@@ -204,11 +205,6 @@ def _queues(tasks: Iterable[Task]) -> Iterator[Queue]:
             unsent=states["waiting"],
             deleted=states["deleted"],
         )
-
-
-def _asked_as(task: Task) -> str:
-    """A triage of a later round is an adjudication."""
-    return "adjudication" if task.kind == "triage" and task.round > 1 else task.kind
 
 
 def _outcomes(settled: Iterable[Consensus]) -> Iterator[Outcome]:

@@ -294,9 +294,15 @@ def _retire(
 ) -> int:
     """Take questions back that nobody needs to answer any more; how many."""
     drop, gone = no_longer_asked(rows, listing, answered, server=sender.studio.identity)
+    begun: set[str] = set()
     if not sender.dry_run:
-        for task_id in drop:
-            sender.studio.drop_task(task_id)
+        for there in listing:
+            if there.id in drop:  # looked at again: what somebody has begun there stays
+                if sender.studio.is_untouched(there.id):
+                    sender.studio.drop_task(there.id)
+                else:
+                    begun.add(there.key)
+    gone = [row for row in gone if row.task_key not in begun]
     sender.note(gone, "a newer file took the place of what was to be reviewed")
     return len(gone)
 

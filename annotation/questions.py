@@ -67,7 +67,7 @@ _REASONS = _choices(
     face_too_small: too few pixels for a crop
     duplicate: another picture of the series is the better one
     minor_or_consent: may be under age, or the consent is in doubt
-    other: say it in the note
+    other: none of these; say which
     """,
     _FREE_KEYS,
 )
@@ -82,7 +82,7 @@ _FIXES = _choices(
     artifacts: patterns that no photograph has
     resolution_loss: softer or smaller than before
     wrong_picture: another picture, or another face
-    other: say it in the note
+    other: none of these; say which
     """,
     _FREE_KEYS,
 )
@@ -146,6 +146,15 @@ TRIAGE = Form(
             required="A reject needs at least one reason",
             when=("decision", ("reject",)),
             help="Every reason that holds.",
+        ),
+        Question(
+            "reject_other",
+            "text",
+            "note",
+            "Which other reason?",
+            required="Say which other reason",
+            when=("reject_reason", ("other",)),
+            help="In a few words.",
         ),
         Question(
             "stars",
@@ -265,6 +274,15 @@ REVIEW = Form(
             required="Say what is wrong",
             when=("verdict", ("fix", "reject")),
             help="Every fault that is seen; the retoucher reads it.",
+        ),
+        Question(
+            "fix_other",
+            "text",
+            "note",
+            "Which other fault?",
+            required="Say which other fault",
+            when=("fix_reason", ("other",)),
+            help="In a few words; the retoucher reads it.",
         ),
         Question(
             "texture_score",

@@ -73,8 +73,10 @@ def check(pair: Pair, config: RetouchConfig) -> Checked:
     """Every check in turn; where the pictures do not lie on each other the rest says nothing."""
     found = register(pair.source_HWC, pair.returned_HWC)
     if found is None or found.inliers < config.least_inliers:
-        return Checked((_no_match(found, config),), None)
-    placed = _placing(pair, found, config)
+        return Checked((_no_match(found, config), *_greyed(pair, config)), None)
+    if abs(found.stretch - 1) > config.most_stretch:  # no similarity lays it on the photo
+        return Checked((_squeezed(found, config), *_greyed(pair, config)), found)
+    placed = *_placing(pair, found, config), *_greyed(pair, config)
     laid = lay(pair.source_HWC, pair.returned_HWC, pair.face, found)
     if laid is None:
         lost = verdict("overlap", found.overlap, config.least_overlap, False, "the face is cut off")
@@ -98,6 +100,23 @@ def _no_match(found: Registration | None, config: RetouchConfig) -> Verdict:
     count = found.inliers if found else 0
     why = f"it shows another picture: only {count} points agree with the photo"
     return verdict("registration", count, config.least_inliers, False, why)
+
+
+def _squeezed(found: Registration, config: RetouchConfig) -> Verdict:
+    off = found.stretch - 1
+    said = "wider" if off > 0 else "narrower"
+    why = f"its sides are out of proportion: it is {abs(off):.1%} {said} for its height"
+    return judged("proportions", abs(off), config.most_stretch, why)
+
+
+def _greyed(pair: Pair, config: RetouchConfig) -> tuple[Verdict, ...]:
+    """Whether the colours are gone; nothing to say of a photo that had none."""
+    before, after = (measure.colourfulness(p) for p in (pair.source_HWC, pair.returned_HWC))
+    if before < measure.SOME_COLOUR:
+        return ()
+    kept, least = min(after / before, 1.0), config.least_colour
+    why = f"its colours are gone: {kept:.0%} of their strength is left"
+    return (verdict("colours", kept, least, kept >= least, "" if kept >= least else why),)
 
 
 def _placing(pair: Pair, found: Registration, config: RetouchConfig) -> tuple[Verdict, ...]:

@@ -37,6 +37,9 @@ class RetouchConfig(Section):
         default=0.0005, ge=0, description="scale against the photo, as a share"
     )
     most_rotation: float = Field(default=0.03, ge=0, description="turn against the photo, degree")
+    most_stretch: float = Field(
+        default=0.005, ge=0, description="width to height against the photo's own, as a share"
+    )
     most_shift: float = Field(
         default=0.25, ge=0, description="shift against the photo or a whole-pixel crop of it, px"
     )
@@ -63,6 +66,13 @@ class RetouchConfig(Section):
     )
     warn_colour_drift: float = Field(
         default=1.5, ge=0, description="above it the reviewer is told, CIEDE2000"
+    )
+    # Any photo in colour lies above 5, a black-and-white copy of it at 0 to 0.5.
+    least_colour: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="of the colours' strength that must be left, as a share",
     )
     # Honest 1.0, enlarged from half the size 0.60.
     least_resolution: float = Field(

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "SOME_COLOUR",
     "Mask",
     "Pixels",
     "changed",
     "clipped",
     "colour_difference",
+    "colourfulness",
     "correlation",
     "detail",
     "displacement",
@@ -31,6 +33,7 @@ Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+SOME_COLOUR = 5.0  # CIE chroma; a picture below it can lose no colours
 _CELLS = 7  # cells a side of the area whose texture is compared
 _FLOOR = 0.1  # grey levels of detail added on both sides, so that flat cells say nothing
 _LEAST_DETAIL = 0.35  # grey levels: rounding to 8 bits alone makes 0.25
@@ -53,6 +56,13 @@ def lab(pixels_HWC: Pixels) -> Plane:
 
     scaled = np.ascontiguousarray(pixels_HWC, np.float32) / 255
     return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2LAB), np.float32)
+
+
+def colourfulness(pixels_HWC: Pixels) -> float:
+    """Mean CIE chroma of a picture, from a grid of about 256 x 256 of its pixels."""
+    step = max(1, max(pixels_HWC.shape[:2]) // 256)
+    few = lab(pixels_HWC[::step, ::step])
+    return float(np.hypot(few[..., 1], few[..., 2]).mean())
 
 
 def detail(grey_HW: Plane, sigma: float) -> Plane:

@@ -37,12 +37,14 @@ class Registration:
     """Where the source lies in the returned picture.
 
     `matrix_23` goes from source to returned pixels. `inliers` matching points stand behind it,
-    `overlap` is the share of the source that the returned picture shows, 0 to 1.
+    `overlap` is the share of the source that the returned picture shows, 0 to 1. `stretch` is how
+    many times wider the returned picture is for its height than the source, as the points say.
     """
 
     matrix_23: Matrix
     inliers: int
     overlap: float
+    stretch: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -69,7 +71,7 @@ def register(source_HWC: Pixels, returned_HWC: Pixels) -> Registration | None:
         return None
     fine_23 = _refined(source_HWC, returned_HWC, rough.matrix_23)
     overlap = _overlap(fine_23, source_HWC.shape, returned_HWC.shape)
-    return Registration(fine_23, rough.inliers, overlap)
+    return Registration(fine_23, rough.inliers, overlap, rough.stretch)
 
 
 def match_points(source_HWC: Pixels, returned_HWC: Pixels) -> Registration | None:
@@ -96,7 +98,21 @@ def match_points(source_HWC: Pixels, returned_HWC: Pixels) -> Registration | Non
     matrix_23[:, 2] += 0.5 - matrix_23[:, :2] @ (0.5, 0.5)
     matrix_23[:, 2] /= share
     overlap = _overlap(matrix_23, source_HWC.shape, returned_HWC.shape)
-    return Registration(matrix_23, int(kept.sum()), overlap)
+    return Registration(matrix_23, int(kept.sum()), overlap, _stretch(pairs))
+
+
+def _stretch(pairs: NDArray[np.float64]) -> float:
+    """Width over height of what a square becomes; 1 where the points do not say."""
+    import cv2
+
+    here_N2, there_N2 = (np.ascontiguousarray(pairs[:, i]) for i in (0, 1))
+    found, kept = cv2.estimateAffine2D(
+        here_N2, there_N2, method=cv2.RANSAC, ransacReprojThreshold=_NEAR, maxIters=4000
+    )
+    if found is None or int(kept.sum()) < len(pairs) / 4:
+        return 1.0
+    across, down = np.hypot(*found[:, 0]), np.hypot(*found[:, 1])
+    return float(across / down) if np.isfinite(found).all() and down > 0 else 1.0
 
 
 def _points(pixels_HWC: Pixels, share: float) -> tuple[Any, Any]:

@@ -34,8 +34,13 @@ class Roles:
     def allow(self, annotator: str, kind: str, round_: int) -> bool:
         """Whether a person may answer this kind of question in this round."""
         held = self.of.get(annotator, self.others)
-        asked = ADJUDICATION if kind == "triage" and round_ > 1 else kind
+        asked = asked_as(kind, round_)
         return held is None or asked not in MAY_ANSWER or bool(MAY_ANSWER[asked] & set(held))
+
+
+def asked_as(kind: str, round_: int) -> str:
+    """What a question is for people: a triage of a later round is an adjudication."""
+    return ADJUDICATION if kind == "triage" and round_ > 1 else kind
 
 
 def refused_by_role(one: Annotation) -> Annotation:

@@ -35,8 +35,9 @@ RULEBOOK: tuple[MergeRule, ...] = (
         3,
         "required_is_answered",
         "A question that must be answered is, however the answer reached the server.",
-        "set aside",
-        ("missing_required",),
+        "set aside; a reject by a flag in XMP, which has no place for reasons, counts and is"
+        " marked",
+        ("missing_required", "unexplained"),
     ),
     MergeRule(
         4,

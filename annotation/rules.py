@@ -167,7 +167,7 @@ def _missing_required(reading: Reading) -> bool:
 
 def _lacks(question: Question, reading: Reading) -> bool:
     if not question.of:
-        return not reading.picked(question.name)
+        return not reading.said(question.name)
     items = reading.items or ()
     answered = {i.id for i in items if i.from_name == question.name and i.values}
     return any(i.id not in answered for i in items if i.from_name == question.of)

@@ -123,7 +123,7 @@ def _stands(
     if said.adjudicated:
         here = move(here, "adjudication", by="toolkit", why="people disagree", now=now)
     ends = {"accept": "done", "reject": "rejected", "retouch": "retouch"}
-    why = ", ".join(said.reasons) or f"{said.decision} by {said.voters}"
+    why = ", ".join(said.reasons) or f"{said.decision}, said by {said.voters}"
     here = move(here, ends[said.decision or "accept"], by=judge, why=why, now=now)
     return _retouched(here, retouch, now) if here.state == "retouch" and retouch else here
 

@@ -38,7 +38,7 @@ class Settling:
 class Taken:
     """What taking answers in did, or would do: answers by fate, and photos in conflict after it.
 
-    `refused` are of people who may not answer such questions.
+    `refused` are of people who may not answer such questions. What can't be read is not among them.
     """
 
     new: int = 0
@@ -129,12 +129,17 @@ def _counted(
     settled: Sequence[Consensus],
 ) -> Taken:
     held, given = {a.annotation_id for a in known}, {a.annotation_id for a in fresh}
+    unread = {a.annotation_id for a in fresh if a.state == "set_aside" and not _refused(a)}
     touched = [r for r in rows if r.annotation_id in given]
     return Taken(
-        new=sum(r.annotation_id not in held for r in touched),
-        changed=sum(r.annotation_id in held for r in touched),
-        same=len(given) - len(touched),
+        new=sum(r.annotation_id not in held | unread for r in touched),
+        changed=sum(r.annotation_id in held - unread for r in touched),
+        same=len(given - unread - {r.annotation_id for r in touched}),
         withdrawn=sum(r.state == "deleted" for r in rows if r.annotation_id not in given),
         conflicts=sum(c.conflict for c in settled),
-        refused=sum(NOT_THEIR_ROLE in a.flags for a in fresh),
+        refused=sum(map(_refused, fresh)),
     )
+
+
+def _refused(one: Annotation) -> bool:
+    return NOT_THEIR_ROLE in one.flags

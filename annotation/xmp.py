@@ -28,7 +28,7 @@ from annotation.xmp_names import (
 )
 from data_manifests.records import Annotation
 
-__all__ = ["Packet", "Reading", "XmpAnswer", "XmpRules", "read_answer", "to_row"]
+__all__ = ["UNEXPLAINED", "Packet", "Reading", "XmpAnswer", "XmpRules", "read_answer", "to_row"]
 
 # What cameras and programs put into dc:description by themselves.
 _BY_MACHINE = frozenset(
@@ -39,6 +39,7 @@ _BY_MACHINE = frozenset(
         *("created with gimp", "screenshot", "untitled", "unknown"),
     )
 )
+UNEXPLAINED = "unexplained"  # a reject whose reason nobody gave
 LONGEST_TEXT = 2000  # characters
 
 
@@ -145,13 +146,19 @@ def read_answer(packets: Sequence[Packet], *, suffix: str, rules: XmpRules) -> R
 
 
 def to_row(answer: XmpAnswer, photo_id: str, *, who: str, form: Form = TRIAGE) -> Annotation:
-    """The answer as a row; the same photo and person always have the same row."""
+    """The answer as a row; the same photo and person always have the same row.
+
+    A flag has no place for reasons, so a reject counts without one; it is marked.
+    """
+    told = set(answer.reasons) - {"other"} or ("other" in answer.reasons and answer.note)
+    unexplained = answer.decision == "reject" and not told
     return Annotation(
         annotation_id=f"xmp:{who}:{photo_id}",
         task_key=task_key(photo_id, form.kind),
         photo_id=photo_id,
         annotator=who,
         state="counted",
+        flags=(UNEXPLAINED,) if unexplained else (),
         decision=answer.decision,
         reasons=answer.reasons,
         rating=answer.rating,

@@ -198,7 +198,8 @@ def history(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="PHOTO|ANSWER", help="A photo's id (6 digits or more) or path, or an answer's."
+            metavar="PHOTO|ANSWER",
+            help="A photo's id (6 digits or more), path or file name, or an answer's id.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
@@ -218,7 +219,9 @@ def history(
 def _say_pushed(pushed: Pushed, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     were = would or "were "
-    console.done(f"{pushed.sent} tasks {would}sent, {pushed.already} were there already.")
+    console.done(
+        f"{console.counted(pushed.sent, 'task')} {would}sent, {pushed.already} there already."
+    )
     for number, said in (
         (pushed.changed, f"that nobody has answered {were}renewed."),
         (pushed.adopted, "had come through in a push that was broken off."),
@@ -243,8 +246,9 @@ def _say_pulled(pulled: Pulled) -> None:
     rows = [(state.replace("_", " "), getattr(pulled, state)) for state in states]
     console.table("Answers", ("state", "tasks"), [*rows, ("sent", pulled.sent)])
     console.done(
-        f"{pulled.read} tasks read, {pulled.answers} answers count,"
-        f" {pulled.changed_rows} rows changed."
+        f"{console.counted(pulled.read, 'task')} read,"
+        f" {console.counted(pulled.changed_rows, 'row')} changed;"
+        f" {console.counted(pulled.answers, 'answer')} in all that count."
     )
     for number, said in (
         (pulled.conflicts, "photos people disagree on: another pair of eyes is needed."),
@@ -253,6 +257,7 @@ def _say_pulled(pulled: Pulled) -> None:
             "answers settle a conflict that their own author voted in, and do not count: the next"
             " push asks somebody else (voters_may_settle = true and pull --full let them count).",
         ),
+        (pulled.skipped, "skipped so far. Whoever opens one in its project's list can answer it."),
         (pulled.set_aside, "tasks have answers that break a rule: authface annotate status"),
         (pulled.old_drafts, "drafts lie for over a day: somebody forgot to submit."),
         (pulled.stale_samples, "samples cite answers that changed: authface manifest build"),

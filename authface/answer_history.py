@@ -46,9 +46,10 @@ class Step:
 def steps(store: Store, name: str) -> Iterator[Step]:
     """Changes of the answers that are meant, the oldest first.
 
-    `name` is an answer's id, or a photo's id (its first digits are enough) or path. Versions that
-    are gone, as after an erasure, are passed over. Raises InputError if nothing or more than one
-    photo is meant, ManifestError if nobody has answered yet.
+    `name` is an answer's id, or a photo's id (its first digits are enough), its path, or the end of
+    that, such as the file's name. Versions that are gone, as after an erasure, are passed over.
+    Raises InputError if nothing or more than one photo is meant, ManifestError if nobody has
+    answered yet.
     """
     from data_manifests.changes import history
     from data_manifests.records import Annotation
@@ -136,24 +137,34 @@ def _meant(store: Store, name: str, photo_of: dict[str, str]) -> str:
     if name in photo_of:
         return name
     file = str(Path(name).absolute())
-    by_path = {p.photo_id for p in store.read(Photo) if {name, file} & {p.path, *p.copies}}
+    photos = store.read(Photo)
+    found = {p.photo_id for p in photos if {name, file} & {p.path, *p.copies}}
+    if not found:  # every list and form shows the plain file name
+        ends = f"/{name}"
+        found = {p.photo_id for p in photos if any(f.endswith(ends) for f in (p.path, *p.copies))}
     digits = {p for p in photo_of.values() if len(name) >= SHORTEST and p.startswith(name)}
-    found = sorted(by_path | digits)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(photo[:16] for photo in found[:5])
-        raise InputError(f"{name!r} may be any of {len(found)}: {listed}.", "Give more digits.")
+    meant = sorted(found | digits)
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        listed = ", ".join(photo[:16] for photo in meant[:5])
+        raise InputError(
+            f"{name!r} may be any of {len(meant)}: {listed}.", "Give more of the path or the id."
+        )
     raise InputError(
         f"No answered photo and no answer is called {name!r}.",
-        f"Give a photo's id (its first {SHORTEST} digits or more) or path, or an answer's id"
+        f"Give a photo's id (its first {SHORTEST} digits or more), path or name, or an answer's id"
         " as the history prints it.",
     )
 
 
 def _print_step(step: Step) -> None:
+    from annotation.agreement import asked_in_round
+    from annotation.roles import asked_as
+
     signs = {"added": "+", "changed": "~", "removed": "-"}
     kind, *where = step.task_key.split(":")[1:]
+    kind = asked_as(kind, asked_in_round(step.task_key))
     round_ = f" round {where[0]}" if where else ""
     desk = f" at {where[1]}" if len(where) > 1 and where[1] else ""
     edited = f", last changed by {step.edited_by}" if step.edited_by else ""

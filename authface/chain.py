@@ -13,6 +13,8 @@ from data_manifests.records import Agreement, Consent, Face, Photo, Verdict
 __all__ = ["print_chain"]
 
 LINE = 110  # characters of a line
+# Answers that no sample cites: what they did stands in the retouches.
+_APART = {"review": "about a returned file", "retouch": "for the retoucher"}
 
 
 def print_chain(chain: Chain) -> None:
@@ -136,7 +138,8 @@ def _answers(chain: Chain) -> Iterator[str]:
 def _answer(answer: Answer) -> Iterator[str]:
     a = answer.annotation
     version = answer.version or (moment(a.updated_at) if a.updated_at else "unknown")
-    used = "used" if answer.used else "not used"
+    kind = next(iter(a.task_key.split(":")[1:2]), "")
+    used = _APART.get(kind) or ("used" if answer.used else "not used")
     changed = f", changed since at {_when(a.updated_at)}" if answer.changed_since else ""
     flags = _because(a.flags)
     yield f"{a.annotator}: {a.decision or 'no decision'}{_because(a.reasons)}, {a.state}{flags}"

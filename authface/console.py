@@ -15,6 +15,7 @@ __all__ = [
     "PARTIAL",
     "STOPPED",
     "WRONG",
+    "counted",
     "data",
     "done",
     "fail",
@@ -29,6 +30,7 @@ __all__ = [
 WRONG = 2  # exit code: the user can mend it
 PARTIAL = 3  # exit code: some of it worked
 STOPPED = 130  # exit code: Ctrl-C
+_BETWEEN = 3  # characters between two columns of a table
 
 T = TypeVar("T")
 
@@ -65,6 +67,11 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, which takes an s unless there is one: "1 row", "2 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def heading(text: str) -> None:
     """Print one line that opens a step."""
     _console().print(f"\n[bold]{escape(text)}[/bold]")
@@ -86,17 +93,60 @@ def fail(text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a small table; numbers are right-aligned."""
+    """Print a small table; numbers are right-aligned.
+
+    A word is never broken: where a terminal is too narrow for the longest, the rows are printed one
+    below the other, and what is not a terminal gets lines as long as they need be.
+    """
     from rich.table import Table
 
     body = [[str(cell) for cell in row] for row in rows]
+    screen = _console()
+    room = screen.width - _BETWEEN * (len(columns) - 1) if screen.is_terminal else None
+    widths = _widths(columns, body, room)
+    if widths is None:
+        _print_rows(title, columns, body)
+        return
     drawn = Table(title=escape(title), title_justify="left", show_edge=False, pad_edge=False)
-    for i, column in enumerate(columns):
+    for i, (column, width) in enumerate(zip(columns, widths, strict=True)):
         numeric = bool(body) and all(_is_number(row[i]) for row in body)
-        drawn.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(escape(column), justify="right" if numeric else "left", width=width)
     for row in body:
         drawn.add_row(*map(escape, row))
-    _console().print(drawn)
+    before, screen.width = screen.width, max(screen.width, sum(widths) + _BETWEEN * len(widths))
+    screen.print(drawn)
+    screen.width = before
+
+
+def _widths(
+    columns: Sequence[str], body: Sequence[Sequence[str]], room: int | None
+) -> list[int] | None:
+    """Columns' widths that break no word and fill at most `room`; none if there are no such.
+
+    What the longest words leave goes to the columns that have more to say.
+    """
+    from rich.cells import cell_len
+
+    cells = [[name, *(row[i] for row in body)] for i, name in enumerate(columns)]
+    most = [max(cell_len(line) for c in column for line in c.split("\n")) for column in cells]
+    if room is None or sum(most) <= room:
+        return most
+    least = [max(cell_len(word) for c in column for word in (*c.split(), "")) for column in cells]
+    spare = room - sum(least)
+    if spare < 0:
+        return None
+    wanted = [m - n for m, n in zip(most, least, strict=True)]
+    return [n + w * spare // sum(wanted) for n, w in zip(least, wanted, strict=True)]
+
+
+def _print_rows(title: str, columns: Sequence[str], body: Sequence[Sequence[str]]) -> None:
+    """The rows one below the other, each cell on a line with its column's name."""
+    heading(title)
+    wide = max(len(c) for c in columns)
+    for row in body:
+        for column, value in zip(columns, row, strict=True):
+            say(f"{column.ljust(wide)}  {value}")
+        say("")
 
 
 def track(iterable: Iterable[T], total: int | None = None, *, label: str = "") -> Iterator[T]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["STATES", "ingest"]
 
 STATES = ("kept", "set_aside", "quarantined")
+_SETTING = {"long_side": "least_long_side", "megapixels": "least_megapixels"}  # by gate
+_UNIT = {"long_side": "px", "megapixels": "megapixels"}
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class _Tally:
     status: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    asked: dict[str, float] = field(default_factory=dict)  # by a gate that set photos aside
     faces: int = 0
     changed: int = 0  # rows that the tables did not have like this
     said: list[tuple[str, str]] = field(default_factory=list)  # (path, problem) for people
@@ -43,9 +46,25 @@ class _Tally:
         if item.status == "new" and item.photo is not None:
             self.states[item.photo.state] += 1
             self.reasons.update(item.photo.reasons)
+            self.asked |= {
+                v.gate: v.threshold
+                for v in item.photo.verdicts
+                if not v.keep and v.threshold is not None
+            }
             self.faces += len(item.faces)
         elif item.problem:
             self.said.append((item.path, item.problem))
+
+    def hints(self) -> Iterator[str]:
+        """What to change where no new photo is kept, and one gate alone stands in the way."""
+        gates = [gate for gate, count in self.reasons.items() if count == self.states.total()]
+        if self.states.total() and not self.states["kept"]:
+            for gate in sorted(_SETTING.keys() & set(gates) & self.asked.keys()):
+                yield (
+                    f"no photo is kept: {gate} asks for {self.asked[gate]:g} {_UNIT[gate]}, as"
+                    f" {_SETTING[gate]} under [ingest.gates] in authface.toml says. With another"
+                    " value there, ingest again."
+                )
 
 
 def ingest(
@@ -169,6 +188,8 @@ def _run(store: Store, stream: Iterator[Ingested], *, total: int, as_json: bool)
         console.data({"files": total, **tally.status, **tally.states, "faces": tally.faces})
         return tally
     console.table("Ingest", ("files", "what"), _lines(total, tally))
+    for line in tally.hints():
+        console.note(line)
     for path, problem in tally.said:
         console.note(f"{console.one_line(path)} {problem}")
     console.done(f"{tally.faces} faces in {tally.status['new']} new photos")

@@ -48,7 +48,7 @@ def xmp_read(
     Example: authface annotate xmp-read --as "Anna Berg" --dry-run
     """
     from annotation.taken import take
-    from annotation.xmp import to_row
+    from annotation.xmp import UNEXPLAINED, to_row
     from authface.offline_xmp import read_photo_xmp, xmp_rules
     from data_manifests.records import Annotation, Photo
     from data_manifests.store import Store
@@ -77,6 +77,11 @@ def xmp_read(
         write=not dry_run,
     )
     _say_read(read)
+    if unexplained := sum(UNEXPLAINED in one.flags for one in fresh):
+        console.note(
+            f"{console.counted(unexplained, 'reject')} without a reason: counted, and marked. The"
+            " keyword authface|reject_reason|VALUE gives one."
+        )
     say_taken(taken, dry_run=dry_run)
     if any(r.wrong for r in read):
         raise typer.Exit(console.PARTIAL)
@@ -212,7 +217,8 @@ def say_taken(taken: Taken, *, dry_run: bool) -> None:
     """Print what became of the answers."""
     would = "would be " if dry_run else ""
     console.done(
-        f"{taken.new} answers {would}new, {taken.changed} {would}changed, {taken.same} the same,"
+        f"{console.counted(taken.new, 'answer')} {would}new,"
+        f" {taken.changed} {would}changed, {taken.same} the same,"
         f" {taken.withdrawn} {would}taken back."
     )
     if taken.refused:

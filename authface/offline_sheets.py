@@ -57,7 +57,8 @@ def sheet(
         write_atomic(out / f"sheet-{number:03}.html", text.encode())
     write_atomic(out / "sheets.pdf", pdf_sheet(chosen, media=space.media, short=short, form=form))
     _write_new(out / "answers.csv", write_rows(chosen, form))
-    console.done(f"{len(chosen)} photos on {len(pages)} pages: {out}")
+    told = console.counted(len(chosen), "photo"), console.counted(len(pages), "page")
+    console.done(f"{told[0]} on {told[1]}: {out}")
     console.say("  Answers back: authface annotate answers FILE.csv --as NAME")
 
 
@@ -100,7 +101,8 @@ def answers(
             why="answers by CSV",
             write=not dry_run,
         )
-        console.say(f"{file}: {len(good)} answers, {len(aside)} rows set aside")
+        told = console.counted(len(good), "answer"), console.counted(len(aside), "row")
+        console.say(f"{file}: {told[0]}, {told[1]} set aside")
         say_taken(taken, dry_run=dry_run)
         for one in aside:
             console.note(f"row {one.row.number}: {console.one_line(one.why)}")

@@ -154,7 +154,7 @@ def _say(taken: Taken, told: set[str], *, quiet: bool, dry_run: bool) -> None:
     if not quiet or taken.retouches:
         console.say(
             f"{'Would take' if dry_run else 'Took'} {len(taken.retouches)}: {good} to review, "
-            f"{back} go back; {taken.already} were taken before, "
+            f"{back} {'goes' if back == 1 else 'go'} back; {taken.already} were taken before, "
             f"{len(taken.apart)} kept apart."
         )
     _say_unmeasured(taken)

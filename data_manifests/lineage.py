@@ -156,6 +156,7 @@ def _meant(tables: _Tables, name: str, media: Path) -> tuple[str, str | None]:
     asked = (
         f"SELECT photo_id, sample_id FROM samples WHERE crop_path = {crop}"
         f" UNION SELECT photo_id, NULL FROM photos WHERE path IN ({start}, {file})"
+        f" OR ends_with(path, {sql_text('/' + name)})"
         f" OR list_has_any(copies, [{start}, {file}]) OR proxy_path = {crop} OR thumb_path = {crop}"
         " UNION SELECT photo_id, NULL FROM retouches"
         f" WHERE path IN ({file}, {crop}) OR crop.path = {crop}"

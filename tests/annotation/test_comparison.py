@@ -62,6 +62,20 @@ def test_work_outside_of_an_untouched_face_is_shown() -> None:
     assert (shown[36:, -((width - 8) // 3) :] > 200).sum() > 300
 
 
+def test_places_that_lie_apart_are_all_shown() -> None:
+    before_HWC = np.random.default_rng(3).integers(90, 110, (3000, 3000, 3), dtype=np.uint8)
+    after_HWC = before_HWC.copy()
+    after_HWC[::7, ::5] += 1
+    for y, x, shade in ((500, 500, 160), (2600, 2600, 40)):
+        after_HWC[y : y + 20, x : x + 20] = shade
+    data, width, height = compare(before_HWC, after_HWC, LARGE)
+    assert (width, height) == (2048, 2 * (680 + 36))
+    with Image.open(io.BytesIO(data)) as sheet:
+        shown = np.asarray(sheet.convert("L"))[:, -680:]
+    assert (shown[36:716] > 200).sum() > 300
+    assert (shown[752:] < 40).sum() > 300
+
+
 def test_an_unchanged_file_shows_the_face() -> None:
     before_HWC = np.full((2600, 2600, 3), 100, np.uint8)
     _, width, height = compare(before_HWC, before_HWC.copy(), LARGE)

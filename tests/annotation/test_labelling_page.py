@@ -56,6 +56,27 @@ def test_a_photographer_rejects_by_key_and_the_pull_finds_it(
     assert outside == []
 
 
+def test_another_reason_asks_for_its_words(
+    desk: Desk, add_photos: AddPhotos, page: Any, tmp_path: Path
+) -> None:
+    add_photos(desk.store, desk.media)
+    (project,) = desk.push().projects
+    open_stream(page, project.url)
+    page.keyboard.press("x")
+    page.keyboard.press("l")
+    page.click('button:has-text("Submit")')
+    page.wait_for_selector("text=Say which other reason")
+    page.locator('button:has-text("OK")').first.click()
+    page.wait_for_selector("text=Say which other reason", state="detached")
+    page.fill('textarea[name="reject_other"]', "a strap over the chin")
+    page.screenshot(path=tmp_path / "other.png")
+    assert seen_without_scrolling(page, "Which other reason?")
+    submit(page)
+    desk.pull()
+    (row,) = desk.answers()
+    assert (row.reasons, row.note) == (("other",), "a strap over the chin")
+
+
 def test_a_stray_key_answers_no_question(desk: Desk, add_photos: AddPhotos, page: Any) -> None:
     add_photos(desk.store, desk.media)
     (project,) = desk.push().projects

@@ -79,6 +79,21 @@ def test_damage_is_refused_by_its_own_check(gate: str, damage: Callable[[Pixels]
     assert failed[gate].threshold is not None
 
 
+def test_a_squeezed_and_greyed_copy_is_told_as_what_it_is() -> None:
+    squeezed = cv2.resize(SOURCE, (450, 512), interpolation=cv2.INTER_AREA)
+    grey = np.repeat(cv2.cvtColor(squeezed, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    failed = {v.gate: v for v in gates(grey).values() if not v.keep}
+    assert set(failed) == {"proportions", "colours"}
+    assert "narrower for its height" in failed["proportions"].reason
+    assert failed["proportions"].value == pytest.approx(1 - 450 / 512, abs=0.01)
+    assert "its colours are gone" in failed["colours"].reason
+    whole = np.repeat(cv2.cvtColor(SOURCE, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    assert not gates(whole)["colours"].keep
+    assert "colours" not in {
+        v.gate for v in check(Pair(whole, whole, FACE), RetouchConfig()).verdicts
+    }
+
+
 def test_a_change_where_nobody_asked_is_told_from_one_that_was_asked_for() -> None:
     after = SOURCE.copy()
     after[100:150, 180:240] = np.clip(after[100:150, 180:240] * 0.8, 0, 255).astype(np.uint8)

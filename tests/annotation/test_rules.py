@@ -60,7 +60,7 @@ def test_a_whole_answer_breaks_no_rule(answer: Callable[..., Result]) -> None:
     whole = [
         *answer(
             "reject",
-            reject_reason=["noise", "other"],
+            reject_reason=["noise", "watermark_or_text"],
             hair=["bald"],
             facial_detail=["mole", "scar"],
         ),
@@ -116,6 +116,19 @@ def test_an_answer_without_a_decision_is_missing_what_is_required() -> None:
 def test_a_reject_needs_a_reason_and_an_accept_does_not(answer: Callable[..., Result]) -> None:
     assert broken(reading(answer("reject"))) == ("missing_required",)
     assert broken(reading(answer("accept"))) == ()
+
+
+@pytest.mark.parametrize(("words", "breaks"), [("a strap", ()), (" ", ("missing_required",))])
+def test_another_reason_needs_its_words(
+    words: str, breaks: tuple[str, ...], answer: Callable[..., Result]
+) -> None:
+    other = answer("reject", reject_reason=["other"])
+    assert broken(reading(other)) == ("missing_required",)
+    said = {"from_name": "reject_other", "type": "textarea", "value": {"text": [words]}}
+    note = {"from_name": "note", "type": "textarea", "value": {"text": ["look again"]}}
+    assert broken(reading([*other, said])) == breaks
+    row = to_annotation(reading([*other, said, note]), server="s", annotator="a")
+    assert row.note == ("a strap; look again" if not breaks else "look again")
 
 
 @pytest.mark.parametrize("result", [None, "text", 3, [{"type": "choices"}], [["x"]], {"a": 1}])

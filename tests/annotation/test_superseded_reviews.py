@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from annotation.comparison import superseded
@@ -92,6 +93,27 @@ def test_an_unanswered_review_of_a_superseded_file_is_taken_off_the_server(
     assert (again.withdrawn, again.sent, again.already) == (0, 0, 2)
     desk.pull()
     assert states(desk) == {1: "deleted", 2: "sent"}
+
+
+def test_a_review_that_somebody_has_begun_stays_on_the_server(
+    desk: Desk, add_photos: AddPhotos
+) -> None:
+    (photo,) = add_photos(desk.store, desk.media)
+    first = ask(desk, photo)
+    (number,) = on_server(desk).values()
+    second = str(desk.server.add_person("begun-review@authface.local"))
+    reply = httpx.post(
+        f"{desk.studio.url}/api/tasks/{number}/drafts",
+        headers={"Authorization": f"Token {second}"},
+        json={"result": [], "lead_time": 1},
+        trust_env=False,
+    )
+    assert reply.is_success
+    supersede(desk, first, photo)
+    assert desk.push().withdrawn == 0
+    assert len(on_server(desk)) == 2
+    assert states(desk) == {1: "sent", 2: "sent"}
+    assert desk.pull().balances
 
 
 def dry_run(desk: Desk) -> Pushed:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 from lxml import etree
 
 from annotation.sidecars import BACKUP, Planned, Settled, plan, write
-from annotation.xmp import Packet, Reading, XmpRules, read_answer
+from annotation.xmp import UNEXPLAINED, Packet, Reading, XmpRules, read_answer, to_row
 from annotation.xmp_names import AF, DC, LR, PHOTOSHOP, XMP
 from annotation.xmp_write import Wanted, rewrite
 from data_manifests.errors import InputError
+from data_manifests.records import Annotation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = XmpRules({"Red": "retouch"})
@@ -125,6 +127,18 @@ def test_an_unknown_label_and_an_unknown_value_are_told_and_never_guessed() -> N
     assert (found.answer.decision, found.answer.photographic_tags) == (None, ())
     assert json.loads(found.answer.raw)["label"] == "Lila"
     assert ["Lila" in n or "sideways" in n for n in found.notes] == [True, True]
+
+
+def test_a_reject_without_a_reason_counts_and_is_marked() -> None:
+    def row(*keywords: str, note: str | None = None) -> Annotation:
+        found = read(packet(pick=-1, keywords=keywords)).answer
+        assert found is not None
+        return to_row(replace(found, note=note), "p", who="a")
+
+    assert (row().state, row().flags) == ("counted", (UNEXPLAINED,))
+    assert row("authface|reject_reason|noise").flags == ()
+    other = "authface|reject_reason|other"
+    assert (row(other).flags, row(other, note="a strap").flags) == ((UNEXPLAINED,), ())
 
 
 def test_stars_mean_accept_only_where_the_settings_say_so() -> None:

@@ -197,6 +197,7 @@ def test_a_history_shows_every_version_with_who_and_when(workspace: Path) -> Non
     assert "2026-06-02 12:00:00 UTC" in told
     assert "as it came" not in told
     assert said("history", "/photos/2.jpg") == told
+    assert said("history", "2.jpg") == told
     alone = json.loads(typed("history", "server:2-south", "--json").stdout)
     assert [step["kind"] for step in alone] == ["added", "changed"]
     assert ["decision", "reject", "accept"] in alone[1]["fields"]

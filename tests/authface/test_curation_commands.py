@@ -72,6 +72,16 @@ def test_one_shoot_from_a_dry_run_to_the_report(place: Path) -> None:
     assert "known already" in again.stdout
 
 
+def test_a_limit_that_keeps_every_photo_out_is_named_with_its_setting(place: Path) -> None:
+    workspace = place / "strict"
+    assert authface("init", str(workspace)).returncode == 0
+    done = authface("ingest", str(place / "shoot" / "IMG_1.jpg"), "-w", str(workspace))
+    assert done.returncode == 0, done.stderr
+    assert "long_side asks for 8192 px, as least_long_side under [ingest.gates]" in done.stderr
+    again = authface("ingest", str(place / "shoot" / "IMG_1.jpg"), "-w", str(place / "w"))
+    assert "least_long_side" not in again.stderr
+
+
 def test_an_empty_folder_is_told_to_programs_too(place: Path, tmp_path: Path) -> None:
     done = authface("ingest", str(tmp_path), "-w", str(place / "w"), "--json")
     assert told(done) == [{"files": 0}]

@@ -126,6 +126,8 @@ def test_a_row_that_cannot_count_is_kept_apart_with_its_reason(root: Path, tmp_p
     taken = run("answers", str(back), "--as", "Anna")
     assert taken.exit_code == console.PARTIAL
     assert "perhaps" in taken.output
+    assert "0 answers, 1 row set aside" in taken.output
+    assert "0 answers new, 0 changed, 0 the same" in taken.output
     assert "perhaps" in (tmp_path / "back.set-aside.csv").read_text(encoding="utf-8-sig")
     (row,) = Store(root / "tables").read(Annotation)
     assert row.state == "set_aside"
