@@ -19,7 +19,7 @@ from training.batch import Batch
 from training.checkpoint import Checkpoint
 from training.config import RunConfig
 from training.journal import Step
-from training.stages import Group, Loss, Stage
+from training.stage import Group, Loss, Stage
 
 __all__ = ["capture", "make_optimizer", "resume", "train", "update"]
 

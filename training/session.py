@@ -18,7 +18,8 @@ from training.journal import Step, cut_back, open_journal
 from training.models import Base, load_base, pick_device
 from training.run import Run
 from training.signals import Stopped, hearing
-from training.stages import Prior, Restorer, Stage
+from training.stage import Stage
+from training.stages import Prior, Restorer
 
 __all__ = ["train_prior", "train_restorer"]
 

@@ -1,156 +1,33 @@
-"""The two stages of the paper, and the only place where they differ.
-
-A stage turns samples into items (on the CPU, safe in a thread) and items into a loss. Everything
-random is drawn from the plan by (seed, step, place in the batch), so a stage holds no state but
-its weights.
-"""
+"""The two stages of the paper, and the only place where they differ."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_manifests.records import Sample
 from training import losses, plan, prompts, speed
-from training.batch import Batch, Item, Noised, draw, gather
-from training.config import PriorConfig, RestorerConfig, RunConfig
-from training.data import Example, aimed, bare_example, load_example
+from training.batch import Batch, Item, Noised
+from training.config import PriorConfig, RestorerConfig
+from training.data import Example, aimed
 from training.degrade import apply, draw_at, preset, to_json
-from training.encoders import Encoders
 from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
 from training.plan import Stream
+from training.stage import Group, Loss, SharedStage
 
-__all__ = ["Group", "Loss", "Prior", "Restorer", "Stage", "open_unet"]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Weights that are optimised together."""
-
-    name: str
-    module: nn.Module
-    lr: float
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The trainable ones, by a name that is stable across runs."""
-        return {f"{self.name}.{n}": p for n, p in self.module.named_parameters() if p.requires_grad}
+__all__ = ["Prior", "Restorer", "open_unet"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What a stage minimises, per sample, and what it is made of; NaN where a part had no say."""
-
-    error_B: Tensor
-    parts: dict[str, Tensor]
-    rival_B: Tensor | None = None  # what the discriminators minimise, on weights of their own
-
-
-class Stage(Protocol):
-    """What the loop knows of a stage."""
-
-    groups: tuple[Group, ...]
-
-    def item(self, sample: Sample, step: int, index: int) -> Item:
-        """A sample as it is seen at this step."""
-
-    def gather(self, items: Sequence[Item]) -> Batch:
-        """Items stacked for the device, on the CPU still."""
-
-    def loss(self, batch: Batch, step: int) -> Loss:
-        """The loss of some of the step's items; the batch is on the CPU or the device."""
-
-
-@dataclass
-class _Shared:
-    base: Base
-    config: RunConfig
-    media: Path
-    groups: tuple[Group, ...] = field(init=False)
-    encoders: Encoders | None = field(default=None, init=False)  # set where there is a cache
-    sees_pixels: ClassVar[bool] = False  # whether a step needs more of a crop than its latents
-
-    def __post_init__(self) -> None:
-        self.bf16 = speed.uses_bf16(self.config, self.base.device)
-        speed.prepare_vae(self.base.pipeline.vae, self.config, self.base.device)
-
-    def item(self, sample: Sample, step: int, index: int) -> Item:
-        """The sample's crop and all that is drawn for it."""
-        rng = plan.rng(self.config.seed, Stream.AUGMENT, step, index)
-        mirror, wordless = (
-            rng.random() < self.config.flip,
-            rng.random() < self.config.prompt_dropout,
-        )
-        example = self._example(sample, mirror=bool(mirror))
-        drawn = draw(
-            self.config.seed,
-            step,
-            index,
-            size=self._size,
-            channels=self.base.unet.config.in_channels,
-            steps=len(self.base.alpha_bar_T),
-        )
-        return Item(index, example, bool(wordless), drawn)
-
-    def gather(self, items: Sequence[Item]) -> Batch:
-        """Items stacked, in pinned memory for a GPU."""
-        return gather(items, pinned=self.base.device.type == "cuda")
-
-    def _example(self, sample: Sample, *, mirror: bool) -> Example:
-        """The sample with its latents' posterior where there is a cache, else to be encoded."""
-        if self.encoders is None:
-            return load_example(sample, self.media, self._size, mirror=mirror)
-        kept = self.encoders.posterior(sample, mirror=mirror)
-        if kept is not None and not self.sees_pixels:
-            return replace(bare_example(sample, self._size, mirror=mirror), posterior=kept)
-        example = load_example(sample, self.media, self._size, mirror=mirror)
-        kept = kept or self.encoders.encode(sample, example.pixels_HWC, mirror=mirror)
-        return replace(example, posterior=kept)
-
-    @property
-    def _size(self) -> int:
-        if self.config.size is None:
-            raise ValueError("resolve() the config first")
-        return self.config.size
-
-    def _noised(self, batch: Batch) -> Noised:
-        alpha_bar_B = self.base.alpha_bar_T[batch.timestep_B]
-        if batch.mean_BCHW is not None and batch.logvar_BCHW is not None:
-            mean_BCHW, logvar_BCHW = batch.mean_BCHW, batch.logvar_BCHW
-        elif batch.pixels_BHWC is not None:
-            mean_BCHW, logvar_BCHW = self.base.posterior(batch.pixels_BHWC)
-        else:
-            raise ValueError("a batch has pixels or a posterior")
-        clean_BCHW = self.base.drawn(mean_BCHW, logvar_BCHW, batch.posterior_BCHW)
-        noisy_BCHW = losses.add_noise(clean_BCHW, batch.noise_BCHW, alpha_bar_B)
-        return Noised(clean_BCHW, batch.noise_BCHW, noisy_BCHW, batch.timestep_B, alpha_bar_B)
-
-    def _call(self, model: Any, *inputs: Tensor, **named: Any) -> Any:
-        """A model's answer: in its own precision if its weights are bfloat16, else autocast."""
-        if next(model.parameters()).dtype == torch.bfloat16:
-            return model(*_half(inputs), **_half(named))
-        with torch.autocast(self.base.device.type, torch.bfloat16, enabled=self.bf16):
-            return model(*inputs, **named)
-
-
-def _half(value: Any) -> Any:
-    """Floating-point tensors in bfloat16, wherever they stand in a model's arguments."""
-    if isinstance(value, Tensor):
-        return value.to(torch.bfloat16) if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {k: _half(v) for k, v in value.items()}
-    return type(value)(_half(v) for v in value) if isinstance(value, tuple | list) else value
-
-
-class Prior(_Shared):
+class Prior(SharedStage):
     """Stage 1: the U-Net learns portraits from their words. Source: AuthFace section 3.2."""
 
     config: PriorConfig
@@ -217,7 +94,7 @@ class Prior(_Shared):
         return predicted.float()
 
 
-class Restorer(_Shared):
+class Restorer(SharedStage):
     """Stage 2: a ControlNet on the frozen prior learns to restore. Source: AuthFace section 3.3."""
 
     config: RestorerConfig

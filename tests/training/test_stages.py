@@ -20,7 +20,8 @@ from training.degrade import Recipe, apply, draw_at, moved_by
 from training.degrade_ops import Move
 from training.degrade_presets import Colour
 from training.models import Base, load_base
-from training.stages import Prior, Restorer, Stage
+from training.stage import Stage
+from training.stages import Prior, Restorer
 
 Filled = tuple[Workspace, Store]
 NEVER = {"flip": 0.0, "prompt_dropout": 0.0, "size": 64}
