@@ -112,6 +112,11 @@ def make_base(sizes: Sizes, device: torch.device) -> Base:
     return Base(Path(), parts, alpha_bar_T, device)
 
 
+def any_timestep(rng: torch.Generator) -> torch.Tensor:
+    """One of SDXL's thousand."""
+    return torch.randint(1000, (1,), generator=rng)
+
+
 def make_items(case: Case, step: int) -> list[Item]:
     """A step's items: noise for pictures, a face in the middle, a posterior unless encoded."""
     rng = np.random.default_rng(step)
@@ -152,7 +157,7 @@ def make_items(case: Case, step: int) -> list[Item]:
             time_ids_6=torch.tensor([case.size, case.size, 0, 0, case.size, case.size]).float(),
             posterior=known,
         )
-        drawn = draw(0, step, index, size=case.size, channels=4, steps=1000)
+        drawn = draw(0, step, index, size=case.size, channels=4, timestep=any_timestep)
         items.append(Item(index, example, False, drawn, pixels_HWC[::-1].copy()))
     return items
 

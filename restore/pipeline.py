@@ -24,7 +24,13 @@ from torch import Tensor
 from data_manifests.errors import AuthFaceError, CheckpointError, ConfigError
 from restore.config import RestoreConfig
 from restore.model import ModelFacts, describe_model, find_model
-from restore.sampling import generators, make_sampler, noised_start, timesteps
+from restore.sampling import (
+    generators,
+    make_sampler,
+    noised_start,
+    signal_and_noise,
+    timesteps,
+)
 
 __all__ = [
     "Restoration",
@@ -116,9 +122,9 @@ class Restorer:
         sampler = make_sampler(self.config.sampler, self._trained_with)
         self._pipe.scheduler = sampler
         times = timesteps(self.steps, fidelity, sampler.config.num_train_timesteps)
-        alpha_bar = float(sampler.alphas_cumprod[times[0]])
+        factors = signal_and_noise(sampler, times[0])
         rngs = generators(seeds)
-        start_BCHW = noised_start(encode_faces(self._pipe.vae, image_BCHW), alpha_bar, rngs)
+        start_BCHW = noised_start(encode_faces(self._pipe.vae, image_BCHW), factors, rngs)
         words = {k: v.expand(len(seeds), *v.shape[1:]) for k, v in self._words.items()}
         found: Tensor = self._pipe(
             **words,

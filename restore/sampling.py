@@ -11,7 +11,17 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
-__all__ = ["face_seed", "generators", "make_sampler", "noised_start", "timesteps"]
+from data_manifests.errors import ConfigError
+
+__all__ = [
+    "FlowSolver",
+    "face_seed",
+    "generators",
+    "make_sampler",
+    "noised_start",
+    "signal_and_noise",
+    "timesteps",
+]
 
 # What defines the noise a model was trained on; the rest of a scheduler's config is about sampling.
 _NOISE_KEYS = (
@@ -46,9 +56,47 @@ def timesteps(steps: int, fidelity: float, trained: int) -> list[int]:
 def make_sampler(name: str, trained_with: dict[str, Any]) -> Any:
     """The scheduler for `ddpm` or `dpm++`, on the noise that the model was trained with."""
     noise = {key: trained_with[key] for key in _NOISE_KEYS if key in trained_with}
+    if trained_with.get("prediction_type") == "flow_prediction":
+        if name == "ddpm":
+            raise ConfigError(
+                "This model was trained on flow, which DDPM can't sample.", "Set sampler = dpm++."
+            )
+        return FlowSolver(**noise, use_flow_sigmas=True, flow_shift=1.0, euler_at_final=True)
     if name == "ddpm":
         return DDPMScheduler(**noise, clip_sample=False)
     return DPMSolverMultistepScheduler(**noise, algorithm_type="dpmsolver++", euler_at_final=True)
+
+
+class FlowSolver(DPMSolverMultistepScheduler):  # type: ignore[misc]
+    """DPM-Solver++ of flow, at given time steps: a step t is the level sigma = t / T."""
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        timesteps: Sequence[int] | None = None,
+    ) -> None:
+        """Take `timesteps` if given, which diffusers' own leaves out for flow; else as it does."""
+        count = num_inference_steps if timesteps is None else len(timesteps)
+        super().set_timesteps(count, device)
+        if timesteps is not None:
+            self.timesteps = torch.tensor(list(timesteps), device=device, dtype=torch.int64)
+            levels = [*(_sigma(t, self.config.num_train_timesteps) for t in timesteps), 0.0]
+            self.sigmas = torch.tensor(levels)
+
+
+def signal_and_noise(sampler: Any, timestep: int) -> tuple[float, float]:
+    """The factors of picture and noise at a time step, by what the sampler's model predicts."""
+    if sampler.config.prediction_type == "flow_prediction":
+        sigma = _sigma(timestep, sampler.config.num_train_timesteps)
+        return 1 - sigma, sigma
+    alpha_bar = float(sampler.alphas_cumprod[timestep])
+    return alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+
+
+def _sigma(timestep: int, trained: int) -> float:
+    # The solver takes the logarithm of it, so that the lowest step is not quite nothing.
+    return max(timestep, 0.5) / trained
 
 
 def generators(seeds: Sequence[int]) -> list[torch.Generator]:
@@ -56,10 +104,13 @@ def generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
-def noised_start(latent_BCHW: Tensor, alpha_bar: float, rngs: Sequence[torch.Generator]) -> Tensor:
-    """The latents under the noise of one time step. Source: Ho et al. 2020, eq. 4."""
+def noised_start(
+    latent_BCHW: Tensor, factors: tuple[float, float], rngs: Sequence[torch.Generator]
+) -> Tensor:
+    """The latents under the noise of one time step, by `signal_and_noise`."""
     shape = latent_BCHW.shape[1:]
     noise_BCHW = torch.stack([torch.randn(shape, generator=rng) for rng in rngs])
     noise_BCHW = noise_BCHW.to(latent_BCHW.device, latent_BCHW.dtype)
-    noised_BCHW: Tensor = alpha_bar**0.5 * latent_BCHW + (1 - alpha_bar) ** 0.5 * noise_BCHW
+    signal, noise = factors
+    noised_BCHW: Tensor = signal * latent_BCHW + noise * noise_BCHW
     return noised_BCHW

@@ -6,7 +6,7 @@ is used, so that sending them waits for nothing the GPU still has to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from training import plan
 from training.data import VAE_FACTOR, Example, Posterior
 from training.plan import Stream
+from training.targets import Level
 
 __all__ = ["Batch", "Draw", "Item", "Noised", "draw", "gather"]
 
@@ -28,7 +29,7 @@ class Draw:
 
     posterior_CHW: Tensor  # unit noise, for the VAE's posterior
     noise_CHW: Tensor  # unit noise, to be found again by the U-Net
-    timestep_1: Tensor
+    timestep_1: Tensor  # as the run's schedule has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,26 @@ class Noised:
     noise_BCHW: Tensor
     noisy_BCHW: Tensor
     timestep_B: Tensor
-    alpha_bar_B: Tensor
+    level: Level
 
 
-def draw(seed: int, step: int, index: int, *, size: int, channels: int, steps: int) -> Draw:
-    """What the plan gives the sample at a place in a step's batch; `steps`: noise levels there are.
+def draw(
+    seed: int,
+    step: int,
+    index: int,
+    *,
+    size: int,
+    channels: int,
+    timestep: Callable[[torch.Generator], Tensor],
+) -> Draw:
+    """What the plan gives the sample at a place in a step's batch; `timestep` draws one.
 
     A crop of side `size` has size/8 x size/8 latent cells of `channels` numbers.
     """
     rng = plan.torch_rng(seed, Stream.NOISE, step, index)
     cells = size // VAE_FACTOR
     posterior_CHW, noise_CHW = (torch.randn((channels, cells, cells), generator=rng) for _ in "ab")
-    return Draw(posterior_CHW, noise_CHW, torch.randint(steps, (1,), generator=rng))
+    return Draw(posterior_CHW, noise_CHW, timestep(rng))
 
 
 def gather(items: Sequence[Item], *, pinned: bool = False) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from data_manifests.config import Section
 from training.degrade_presets import preset
@@ -86,12 +86,34 @@ class RunConfig(Section):
     cache: bool = Field(
         default=False, description="keep latents and words on disk, and use those kept before"
     )
+    target: Literal["base", "epsilon", "v", "flow"] = Field(
+        default="base", description="what the model predicts; base: what the base does"
+    )
+    zero_terminal: bool = Field(
+        default=False, description="stretch the noise levels to end in noise alone; for v"
+    )
+    min_snr: float = Field(
+        default=0.0, ge=0, description="gamma of the min-SNR weight, 5 in its paper; 0: no weight"
+    )
+    timesteps: Literal["uniform", "logit_normal"] = Field(
+        default="uniform",
+        description="logit_normal: middle noise levels count most, or for flow are drawn most",
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="less memory, about a quarter more work"
     )
     tensorboard: bool = Field(default=False, description="also write event files for TensorBoard")
     identifier_prompt: str = Field(default=IDENTIFIER_PROMPT, min_length=1)
     negative_prompt: str = Field(default=NEGATIVE_PROMPT, min_length=1)
+
+    @field_validator("zero_terminal", "min_snr")
+    @classmethod
+    def _fits(cls, value: float, info: ValidationInfo) -> float:
+        target = info.data.get("target")
+        refused = ("epsilon", "flow") if info.field_name == "zero_terminal" else ("flow",)
+        if value and target in refused:
+            raise ValueError(f"not with target = {target}")
+        return value
 
 
 class PriorConfig(RunConfig):
@@ -119,6 +141,10 @@ class FacialConfig(Section):
     )
     gram_weight: float = Field(
         default=200.0, ge=0, description="texture statistics term; GFP-GAN's weight"
+    )
+    timesteps: Literal["uniform", "logit_normal"] = Field(
+        default="uniform",
+        description="logit_normal: the terms count most at middle noise levels, as in v1",
     )
     start: int = Field(default=0, ge=0, description="the update from which the two terms count")
     least_signal: float = Field(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from data_manifests.seals import file_sha256
 from training.bases import FACTS
 from training.checkpoint import replace_folder
 
+Sampler = Callable[[dict[str, Any]], dict[str, Any]]
+
 __all__ = ["copied_bytes", "export_prior", "export_restorer", "folder_sha256"]
 
 # Second copies of the same weights, for other frameworks or in half precision.
 _LEFT_OUT = shutil.ignore_patterns("*.fp16.*", "*.onnx*", "*.msgpack", "openvino*", "*.part", ".*")
 
 
-def export_prior(unet: Any, base: Path, target: Path, facts: dict[str, Any]) -> Path:
+def export_prior(
+    unet: Any, base: Path, target: Path, facts: dict[str, Any], sampler: Sampler | None = None
+) -> Path:
     """A StableDiffusionXLPipeline folder: the base with the trained U-Net in it, LoRA merged.
 
-    Merging changes the U-Net that was given: export is the last thing a run does.
+    `sampler` turns the base's scheduler config into the model's. Merging changes the U-Net that was
+    given: export is the last thing a run does.
     """
     if getattr(unet, "peft_config", None):
         unet.fuse_lora()
@@ -33,12 +39,17 @@ def export_prior(unet: Any, base: Path, target: Path, facts: dict[str, Any]) -> 
     with replace_folder(target) as part:
         index = _copy_base(base, part, without=("unet",))
         unet.save_pretrained(part / "unet")
+        if sampler is not None:
+            index |= _fit_sampler(part, sampler)
         _finish(part, {**index, "_class_name": "StableDiffusionXLPipeline"}, facts)
     return target
 
 
 def export_restorer(controlnet: Any, base: Path, target: Path, facts: dict[str, Any]) -> Path:
-    """A StableDiffusionXLControlNetPipeline folder: the prior with the trained ControlNet."""
+    """A StableDiffusionXLControlNetPipeline folder: the prior with the trained ControlNet.
+
+    It is sampled as the prior is, whose target it shares.
+    """
     with replace_folder(target) as part:
         index = _copy_base(base, part)
         controlnet.save_pretrained(part / "controlnet")
@@ -70,6 +81,17 @@ def _copy_base(base: Path, part: Path, without: tuple[str, ...] = ()) -> dict[st
     for name in _components(index, without):
         shutil.copytree(base / name, part / name, ignore=_LEFT_OUT)
     return index
+
+
+def _fit_sampler(part: Path, sampler: Sampler) -> dict[str, Any]:
+    """Write the scheduler's config anew if it has to change; its line in the pipeline's index."""
+    path = part / "scheduler" / "scheduler_config.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    fitting = sampler(written)
+    if fitting == written:
+        return {}
+    path.write_text(json.dumps(fitting, indent=2) + "\n", encoding="utf-8")
+    return {"scheduler": ["diffusers", fitting["_class_name"]]}
 
 
 def _index(base: Path) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The losses of both stages, as functions of tensors; each names the equation it is.
 
 AuthFace is Liang et al. 2024, arXiv 2410.09864 v2. Everything returns one value per sample (suffix
-B), so that samples can be weighed and left out. alpha_bar is the share of the signal's variance
-left at a timestep.
+B), so that samples can be weighed and left out.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 __all__ = [
-    "add_noise",
     "critic_error",
     "fooling_error",
     "gram",
@@ -22,20 +20,7 @@ __all__ = [
     "guided_target",
     "masked_error",
     "mean_error",
-    "predicted_clean",
 ]
-
-
-def add_noise(clean_BCHW: Tensor, noise_BCHW: Tensor, alpha_bar_B: Tensor) -> Tensor:
-    """The noised latents. Source: Ho et al. 2020 (DDPM), eq. 4."""
-    a_B111 = alpha_bar_B.view(-1, 1, 1, 1)
-    return a_B111.sqrt() * clean_BCHW + (1 - a_B111).sqrt() * noise_BCHW
-
-
-def predicted_clean(noisy_BCHW: Tensor, noise_BCHW: Tensor, alpha_bar_B: Tensor) -> Tensor:
-    """The clean latents that a predicted noise implies. Source: Ho et al. 2020, eq. 15."""
-    a_B111 = alpha_bar_B.view(-1, 1, 1, 1)
-    return (noisy_BCHW - (1 - a_B111).sqrt() * noise_BCHW) / a_B111.sqrt()
 
 
 def mean_error(predicted_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data_manifests.errors import InputError
+from training.schedules import kind_of
+from training.targets import Kind
 from training.tiny import make_tiny, quiet
 
 __all__ = [
@@ -53,6 +55,7 @@ class Base:
     pipeline: Any
     alpha_bar_T: Tensor
     device: torch.device
+    kind: Kind = "epsilon"  # what the U-Net predicts as it was loaded
     look_up: Callable[[str], Words] | None = None  # asked in place of the text encoders
     _seen: dict[str, Words] = field(default_factory=dict, repr=False)
 
@@ -141,15 +144,11 @@ def load_base(folder: Path, device: torch.device, *, unet: bool = True) -> Base:
                 f"{folder} can't be loaded as an SDXL model: {error}.", "Check or replace it."
             ) from error
     scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
-    kind = scheduler.config.prediction_type
-    if kind != "epsilon":
-        raise InputError(
-            f"{folder} predicts {kind}; training knows epsilon alone.", "Choose another base."
-        )
+    kind = kind_of(scheduler.config.prediction_type, folder)
     parts = (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2)
     for module in parts if unet else parts[1:]:
         _settle(module, device)
-    return Base(folder, pipeline, scheduler.alphas_cumprod.to(device), device)
+    return Base(folder, pipeline, scheduler.alphas_cumprod.to(device), device, kind)
 
 
 def time_embedding(unet: Any, timestep_B: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
     _fill(run, stage, encoders)
 
     def export(facts: dict[str, Any]) -> None:
-        export_prior(stage.unet, run.base, run.folder / "model", facts)
+        made = run.folder / "model"
+        export_prior(stage.unet, run.base, made, facts, stage.schedule.sampler)
 
     yield from _train(run, stage, export)
 

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from data_manifests.records import Sample
-from training import losses, plan, speed
+from training import plan, schedules, speed, targets
 from training.batch import Batch, Item, Noised, draw, gather
 from training.config import RunConfig
 from training.data import Example, bare_example, load_example
 from training.encoders import Encoders
 from training.models import Base
 from training.plan import Stream
+from training.schedules import Schedule
 
 __all__ = ["Group", "Loss", "SharedStage", "Stage"]
 
@@ -72,10 +73,13 @@ class SharedStage:
     config: RunConfig
     media: Path
     groups: tuple[Group, ...] = field(init=False)
+    schedule: Schedule = field(init=False)
     encoders: Encoders | None = field(default=None, init=False)  # set where there is a cache
     sees_pixels: ClassVar[bool] = False  # whether a step needs more of a crop than its latents
 
     def __post_init__(self) -> None:
+        base = self.base
+        self.schedule = schedules.choose(self.config, base.kind, base.alpha_bar_T)
         self.bf16 = speed.uses_bf16(self.config, self.base.device)
         speed.prepare_vae(self.base.pipeline.vae, self.config, self.base.device)
 
@@ -93,7 +97,7 @@ class SharedStage:
             index,
             size=self._size,
             channels=self.base.unet.config.in_channels,
-            steps=len(self.base.alpha_bar_T),
+            timestep=self.schedule.draw,
         )
         return Item(index, example, bool(wordless), drawn)
 
@@ -119,7 +123,7 @@ class SharedStage:
         return self.config.size
 
     def _noised(self, batch: Batch) -> Noised:
-        alpha_bar_B = self.base.alpha_bar_T[batch.timestep_B]
+        level = self.schedule.level(batch.timestep_B)
         if batch.mean_BCHW is not None and batch.logvar_BCHW is not None:
             mean_BCHW, logvar_BCHW = batch.mean_BCHW, batch.logvar_BCHW
         elif batch.pixels_BHWC is not None:
@@ -127,8 +131,16 @@ class SharedStage:
         else:
             raise ValueError("a batch has pixels or a posterior")
         clean_BCHW = self.base.drawn(mean_BCHW, logvar_BCHW, batch.posterior_BCHW)
-        noisy_BCHW = losses.add_noise(clean_BCHW, batch.noise_BCHW, alpha_bar_B)
-        return Noised(clean_BCHW, batch.noise_BCHW, noisy_BCHW, batch.timestep_B, alpha_bar_B)
+        noisy_BCHW = targets.noised(clean_BCHW, batch.noise_BCHW, level)
+        return Noised(clean_BCHW, batch.noise_BCHW, noisy_BCHW, batch.timestep_B, level)
+
+    def _target(self, noised: Noised) -> Tensor:
+        """What the model is to predict of the noised latents."""
+        clean_BCHW, noise_BCHW = noised.clean_BCHW, noised.noise_BCHW
+        return targets.target(self.schedule.kind, clean_BCHW, noise_BCHW, noised.level)
+
+    def _weighed(self, error_B: Tensor, noised: Noised) -> Tensor:
+        return self.schedule.weighed(error_B, noised.timestep_B, noised.level)
 
     def _call(self, model: Any, *inputs: Tensor, **named: Any) -> Any:
         """A model's answer: in its own precision if its weights are bfloat16, else autocast."""

@@ -14,7 +14,7 @@ from diffusers import ControlNetModel
 from torch import Tensor
 
 from data_manifests.records import Sample
-from training import losses, plan, prompts, speed
+from training import losses, plan, prompts, speed, targets
 from training.batch import Batch, Item, Noised
 from training.config import PriorConfig, RestorerConfig
 from training.data import Example, aimed
@@ -23,6 +23,7 @@ from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
 from training.plan import Stream
 from training.stage import Group, Loss, SharedStage
+from training.targets import Kind
 
 __all__ = ["Prior", "Restorer", "open_unet"]
 
@@ -52,15 +53,17 @@ class Prior(SharedStage):
         spoken = Words.stack([self._words(i) for i in batch.items])
         predicted_BCHW = self._predict(self.unet, noised, spoken, batch.time_ids_B6)
         if self.config.loss == "plain":
-            error_B = losses.mean_error(predicted_BCHW, noised.noise_BCHW)
-            return Loss(error_B, {"noise": error_B.detach()})
-        face_B = losses.masked_error(predicted_BCHW, noised.noise_BCHW, batch.mask_B1HW)
+            error_B = losses.mean_error(predicted_BCHW, self._target(noised))
+            return Loss(self._weighed(error_B, noised), {"noise": error_B.detach()})
+        face_B = losses.masked_error(predicted_BCHW, self._target(noised), batch.mask_B1HW)
         if not self.config.distill_weight:
-            return Loss(face_B, {"face": face_B.detach()})
+            return Loss(self._weighed(face_B, noised), {"face": face_B.detach()})
+        # As noise, whatever either of the two predicts: equation 2 is of noise.
+        predicted_BCHW = self._as_noise(self.schedule.kind, predicted_BCHW, noised)
         guide_B = losses.mean_error(predicted_BCHW, self._guide(batch, noised))
         error_B = face_B + self.config.distill_weight * guide_B * batch.has_words_B
         guide = _where(batch.has_words_B, guide_B)
-        return Loss(error_B, {"face": face_B.detach(), "guide": guide})
+        return Loss(self._weighed(error_B, noised), {"face": face_B.detach(), "guide": guide})
 
     def _words(self, item: Item) -> Words:
         sample = item.example.sample
@@ -73,15 +76,22 @@ class Prior(SharedStage):
         said = [prompts.guides(self.config, i.example.sample) for i in batch.items]
         with _without_lora(self.teacher, self.config.lora_rank):
             semantic, photographic, negative = (
-                self._predict(
-                    self.teacher,
+                self._as_noise(
+                    self.base.kind,
+                    self._predict(
+                        self.teacher,
+                        noised,
+                        Words.stack([self.base.words(p) for p in group]),
+                        batch.time_ids_B6,
+                    ),
                     noised,
-                    Words.stack([self.base.words(p) for p in group]),
-                    batch.time_ids_B6,
                 )
                 for group in zip(*said, strict=True)
             )
         return losses.guided_target(semantic, photographic, negative)
+
+    def _as_noise(self, kind: Kind, predicted_BCHW: Tensor, noised: Noised) -> Tensor:
+        return targets.noise_from(kind, predicted_BCHW, noised.noisy_BCHW, noised.level)
 
     def _predict(self, unet: Any, noised: Noised, spoken: Words, time_ids_B6: Tensor) -> Tensor:
         predicted: Tensor = self._call(
@@ -136,23 +146,28 @@ class Restorer(SharedStage):
         batch = batch.on(self.base.device)
         noised = self._noised(batch)
         predicted_BCHW = self._predict(batch, noised)
-        noise_B = losses.mean_error(predicted_BCHW, noised.noise_BCHW)
+        noise_B = losses.mean_error(predicted_BCHW, self._target(noised))
         facial = self.facial.config
-        if facial.on == "noise":
-            pair = predicted_BCHW, noised.noise_BCHW
-        else:
-            clean_BCHW = losses.predicted_clean(
-                noised.noisy_BCHW, predicted_BCHW, noised.alpha_bar_B
-            )
-            pair = clean_BCHW, noised.clean_BCHW
+        pair = self._judged(predicted_BCHW, noised)
         time_BT = time_embedding(self.base.unet, noised.timestep_B).float()
-        terms = self.facial(pair, batch.boxes_BP4, time_BT, noised.alpha_bar_B)
-        error_B = noise_B
+        terms = self.facial(pair, batch.boxes_BP4, time_BT, noised.level.alpha_bar_B)
+        error_B = self._weighed(noise_B, noised)
         if step >= facial.start:
-            error_B = noise_B + facial.gan_weight * terms.gan_B + facial.gram_weight * terms.gram_B
+            gan_B, gram_B = facial.gan_weight * terms.gan_B, facial.gram_weight * terms.gram_B
+            if facial.timesteps == "logit_normal":
+                time_B = self.schedule.time(noised.timestep_B)
+                gan_B, gram_B = (targets.logit_normal(time_B) * x for x in (gan_B, gram_B))
+            error_B = error_B + gan_B + gram_B
         parts = {"gan": terms.gan_B, "gram": terms.gram_B, "critic": terms.critic_B}
         logged = {name: _where(terms.counts_B, value) for name, value in parts.items()}
         return Loss(error_B, {"noise": noise_B.detach(), **logged}, terms.critic_B)
+
+    def _judged(self, predicted_BCHW: Tensor, noised: Noised) -> tuple[Tensor, Tensor]:
+        """What the facial loss compares: predicted and true latents, clean or noise."""
+        given = self.schedule.kind, predicted_BCHW, noised.noisy_BCHW, noised.level
+        if self.facial.config.on == "noise":
+            return targets.noise_from(*given), noised.noise_BCHW
+        return targets.clean_from(*given), noised.clean_BCHW
 
     def _predict(self, batch: Batch, noised: Noised) -> Tensor:
         said = [None if i.wordless else self.config.identifier_prompt for i in batch.items]

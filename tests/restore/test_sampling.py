@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restore.sampling import face_seed, generators, make_sampler, noised_start, timesteps
+from data_manifests.errors import ConfigError
+from restore.sampling import (
+    face_seed,
+    generators,
+    make_sampler,
+    noised_start,
+    signal_and_noise,
+    timesteps,
+)
 
 SDXL = {
     "beta_start": 0.00085,
@@ -49,8 +57,39 @@ def test_a_face_s_seed_depends_on_seed_photo_and_index_alone() -> None:
 
 def test_the_start_holds_as_much_input_as_the_step_says() -> None:
     latent = torch.full((2, 4, 32, 32), 3.0)
-    start = noised_start(latent, 0.64, generators([1, 2]))
+    start = noised_start(latent, (0.8, 0.6), generators([1, 2]))
     assert abs(float(start.mean()) - 3 * 0.8) < 0.05
     assert abs(float(start.std()) - 0.6) < 0.05
-    alone = noised_start(latent[:1], 0.64, generators([2]))
+    alone = noised_start(latent[:1], (0.8, 0.6), generators([2]))
     assert torch.equal(start[1:], alone)
+
+
+def test_a_solver_of_flow_finds_the_picture_that_a_perfect_model_tells() -> None:
+    """The model says noise - clean of x = (1 - sigma) clean + sigma noise, whatever it is given."""
+    sampler = make_sampler("dpm++", SDXL | {"prediction_type": "flow_prediction"})
+    for fidelity in (0.0, 0.4, 1.0):
+        times = timesteps(6, fidelity, 1000)
+        sampler = make_sampler("dpm++", SDXL | {"prediction_type": "flow_prediction"})
+        sampler.set_timesteps(timesteps=times)
+        assert sampler.timesteps.tolist() == times
+        clean = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+        factors = signal_and_noise(sampler, times[0])
+        assert sum(factors) == pytest.approx(1)
+        x = noised_start(clean, factors, generators([5]))
+        noise = noised_start(clean, (0.0, 1.0), generators([5]))
+        for t in sampler.timesteps:
+            x = sampler.step(noise - clean, t, x).prev_sample
+        torch.testing.assert_close(x, clean, atol=1e-4, rtol=1e-4)
+
+
+def test_ddpm_can_not_sample_flow() -> None:
+    with pytest.raises(ConfigError, match="flow"):
+        make_sampler("ddpm", SDXL | {"prediction_type": "flow_prediction"})
+
+
+def test_a_model_that_ends_in_noise_alone_starts_from_it() -> None:
+    zero = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    for name in ("ddpm", "dpm++"):
+        signal, noise = signal_and_noise(make_sampler(name, SDXL | zero), 999)
+        assert signal < 1e-3
+        assert noise == pytest.approx(1)

@@ -18,18 +18,6 @@ CLEAN, NOISE, OTHER = (draw(3, 4, 6, 6, seed=s) for s in range(3))
 ALPHA_BAR = torch.tensor([0.9, 0.5, 0.01], dtype=torch.float64)
 
 
-def test_add_noise_mixes_by_the_roots_of_the_variances() -> None:
-    noisy = losses.add_noise(CLEAN, NOISE, ALPHA_BAR).numpy()
-    for i, a in enumerate(ALPHA_BAR.numpy()):
-        expected = np.sqrt(a) * CLEAN[i].numpy() + np.sqrt(1 - a) * NOISE[i].numpy()
-        np.testing.assert_allclose(noisy[i], expected)
-
-
-def test_predicted_clean_undoes_the_noise_it_is_told() -> None:
-    noisy = losses.add_noise(CLEAN, NOISE, ALPHA_BAR)
-    torch.testing.assert_close(losses.predicted_clean(noisy, NOISE, ALPHA_BAR), CLEAN)
-
-
 def test_masked_error_is_the_mean_inside_the_face() -> None:
     mask = torch.zeros(3, 1, 6, 6, dtype=torch.float64)
     mask[:, :, 1:4, 2:5] = 1
