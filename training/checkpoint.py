@@ -45,10 +45,10 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     """The path of folder/step-NNNNNN, written whole or not at all; keeps the newest `keep`.
 
-    Old ones go only after the new one is safely down, so there is never none. StorageError if the
-    disk is full.
+    Old ones go only after the new one is safely down, so there is never none. So do those of later
+    steps: a run that takes this step again has passed them over. StorageError if the disk is full.
     """
-    target = folder / f"step-{checkpoint.step:06d}"
+    target = folder / _name(checkpoint.step)
     with replace_folder(target) as part:
         for name, tensors in checkpoint.tensors.items():
             cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
@@ -59,8 +59,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         files = sorted(p for p in part.iterdir())
         manifest = {p.name: {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files}
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    for old in _numbered(folder)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    _rotate(folder, checkpoint.step, keep)
     return target
 
 
@@ -86,16 +85,12 @@ def fault(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, none if every byte is as it was written."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        for name, facts in manifest.items():
-            if not (path / name).is_file():
-                return f"{name} is missing"
-            if (path / name).stat().st_size != facts["bytes"]:
-                return f"{name} has another size"
-            if file_sha256(path / name) != facts["sha256"]:
-                return f"{name} has another SHA-256"
+        files = (_file_fault(path / name, facts) for name, facts in manifest.items())
+        return (
+            _list_fault(path, set(manifest)) or next(filter(None, files), None) or _step_fault(path)
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} can't be read"
-    return None
 
 
 @contextlib.contextmanager
@@ -112,7 +107,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
             target.rename(old)
         part.rename(target)
         _sync(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     except (OSError, SafetensorError) as error:
         # safetensors writes by itself and puts the system's error into words.
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
@@ -131,6 +126,47 @@ def sync_tree(folder: Path) -> None:
         _sync(path)
 
 
+def _list_fault(path: Path, listed: set[str]) -> str | None:
+    """Whether the manifest proves all that is read, and more is not there than it proves."""
+    there = {p.name for p in path.iterdir()} - {MANIFEST}
+    if strange := sorted(there - listed):
+        return f"{strange[0]} is not in {MANIFEST}"
+    return None if STATE in listed else f"{MANIFEST} does not list {STATE}"
+
+
+def _file_fault(file: Path, facts: Mapping[str, Any]) -> str | None:
+    if not file.is_file():
+        return f"{file.name} is missing"
+    if file.stat().st_size != facts["bytes"]:
+        return f"{file.name} has another size"
+    return None if file_sha256(file) == facts["sha256"] else f"{file.name} has another SHA-256"
+
+
+def _step_fault(path: Path) -> str | None:
+    """Whether it is the step that its folder is named for: a copied folder proves itself whole."""
+    step = json.loads((path / STATE).read_text(encoding="utf-8"))["step"]
+    return None if path.name == _name(step) else f"it is of step {step}"
+
+
+def _rotate(folder: Path, step: int, keep: int) -> None:
+    """Leave the newest `keep` up to a step; nothing but damaged ones can be of a later step."""
+    upto = _name(step)
+    there = [p.name for p in _numbered(folder)]
+    for name in {*there[: there.index(upto)], *there[there.index(upto) + keep :]}:
+        _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    """A folder, or a file that lies in a folder's place."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.is_file():
+        path.unlink()
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -146,7 +182,7 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    """Checkpoint folders, newest first."""
-    return sorted(
-        folder.glob("step-*"), key=lambda p: int(p.name.removeprefix("step-")), reverse=True
-    )
+    """Checkpoint folders, newest first; what somebody else put beside them is not ours to read."""
+    numbers = {p: p.name.removeprefix("step-") for p in folder.glob("step-*")}
+    ours = [p for p, number in numbers.items() if number.isdecimal()]
+    return sorted(ours, key=lambda p: int(numbers[p]), reverse=True)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import logging
 import resource
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,6 +57,81 @@ def test_a_damaged_newest_one_is_passed_over_with_a_message(
     assert found is not None
     assert found.step == 1
     assert "step-000002 is damaged" in caplog.text
+
+
+def lists_nothing(new: Path, _: Path) -> None:
+    (new / "manifest.json").write_text("{}")
+
+
+def lists_too_little(new: Path, _: Path) -> None:
+    listed = json.loads((new / "manifest.json").read_text())
+    del listed["optimizer.safetensors"]
+    (new / "manifest.json").write_text(json.dumps(listed))
+
+
+def lists_no_state(new: Path, _: Path) -> None:
+    lists_too_little(new, _)
+    (new / "optimizer.safetensors").unlink()
+    listed = json.loads((new / "manifest.json").read_text())
+    del listed["state.json"]
+    (new / "manifest.json").write_text(json.dumps(listed))
+    (new / "state.json").unlink()
+
+
+def has_one_more(new: Path, old: Path) -> None:
+    shutil.copy(old / "weights.safetensors", new / "more.safetensors")
+
+
+def is_the_one_before(new: Path, old: Path) -> None:
+    shutil.rmtree(new)
+    shutil.copytree(old, new)
+
+
+def is_a_file(new: Path, _: Path) -> None:
+    shutil.rmtree(new)
+    new.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lists_nothing, "not in manifest.json"),
+        (lists_too_little, "optimizer.safetensors is not in manifest.json"),
+        (lists_no_state, "does not list state.json"),
+        (has_one_more, "more.safetensors is not in manifest.json"),
+        (is_the_one_before, "it is of step 1"),
+        (is_a_file, "manifest.json can't be read"),
+    ],
+)
+def test_one_that_proves_itself_by_a_wrong_list_is_passed_over_too(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path, Path], None],
+    why: str,
+) -> None:
+    old, new = (save(tmp_path, make(step), keep=2) for step in (1, 2))
+    damage(new, old)
+    with caplog.at_level(logging.WARNING, logger="training"):
+        found = newest(tmp_path)
+    assert found is not None
+    assert found.step == 1
+    assert "step-000002 is damaged" in caplog.text
+    assert why in caplog.text
+    save(tmp_path, make(2), keep=2)
+    assert fault(new) is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == [old.name, new.name]
+
+
+def test_a_damaged_later_one_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:
+    """Counted among the newest, it would push out the checkpoint that was just saved."""
+    save(tmp_path, make(2), keep=1)
+    hurt(save(tmp_path, make(9), keep=2) / "weights.safetensors", "flip")
+    (tmp_path / "step-notes").mkdir()
+    save(tmp_path, make(4), keep=1)
+    found = newest(tmp_path)
+    assert found is not None
+    assert found.step == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000004", "step-notes"]
 
 
 def test_if_all_are_damaged_it_says_so(tmp_path: Path) -> None:
