@@ -38,11 +38,11 @@ from annotation.retouch_match import (
 )
 from annotation.retouch_pixels import Pixels
 from annotation.retouch_tools import Apart, Picture, Taken, Tools
+from annotation.retouch_wishes import wishes
 from annotation.standing import move, standings
 from data_manifests.errors import AuthFaceError, InputError, UnreadablePhoto
 from data_manifests.media import write_media
 from data_manifests.records import (
-    LANDMARK_NAMES,
     Consensus,
     Crop,
     Face,
@@ -276,12 +276,7 @@ def _proxy(desk: _Desk, photo_id: str) -> Pixels | None:
 
 def _pair(desk: _Desk, source: Picture, picture: Picture, face: Face) -> Pair:
     said = desk.settled.get(face.photo_id)
-    drawn = (r for r in (said.regions if said else ()) if r.box and r.priority != "keep_as_is")
-    asked = tuple(
-        r.box
-        for r in drawn
-        if r.box and not r.label.endswith("_face") and r.label not in LANDMARK_NAMES
-    )
+    asked, keep_HW = wishes(said.regions if said else (), source.pixels_HWC.shape, desk.media)
     tools = desk.tools
     return Pair(
         source.pixels_HWC,
@@ -292,6 +287,7 @@ def _pair(desk: _Desk, source: Picture, picture: Picture, face: Face) -> Pair:
         landmarks=face.landmarks,
         likeness=tools.likeness(desk.photos[face.photo_id]) if tools.likeness else unmeasured,
         bits=(source.bit_depth, picture.bit_depth),
+        keep_HW=keep_HW,
     )
 
 

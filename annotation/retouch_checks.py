@@ -16,7 +16,7 @@ import numpy as np
 from annotation import retouch_pixels as measure
 from annotation.retouch_config import RetouchConfig
 from annotation.retouch_laid import Laid, grown, lay
-from annotation.retouch_pixels import Pixels
+from annotation.retouch_pixels import Mask, Pixels
 from annotation.retouch_register import Registration, register
 from annotation.retouch_tones import tones
 from annotation.retouch_verdicts import judged, verdict
@@ -43,7 +43,8 @@ class Pair:
     """A source and what came back, 8-bit sRGB HWC; box, landmarks and regions in source pixels.
 
     `find` gives the five landmarks of the main face of a picture, empty if it sees none;
-    `landmarks` are the photo's own, and `bits` are those of both files.
+    `landmarks` are the photo's own, and `bits` are those of both files. `keep_HW` is true where
+    people asked that nothing be changed.
     """
 
     source_HWC: Pixels
@@ -54,6 +55,7 @@ class Pair:
     landmarks: tuple[Point, ...] = ()
     likeness: Likeness = unmeasured
     bits: tuple[int, int] = (8, 8)
+    keep_HW: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +92,7 @@ def check(pair: Pair, config: RetouchConfig) -> Checked:
         reshaped,
         *_landmarks(laid, pair, config, (reshaped.value or 0.0) > config.warn_reshaping),
         *_unasked(laid, pair, config),
+        *_to_stay(laid, pair, config),
         _identity(laid, pair, config),
         *tones(laid, pair.bits, config),
     )
@@ -278,6 +281,21 @@ def _unasked(laid: Laid, pair: Pair, config: RetouchConfig) -> tuple[Verdict, ..
     share = float((moved & ~asked & laid.shown_HW).mean())
     why = f"{share:.1%} of the picture around the face was changed where nobody asked"
     return (judged("unasked", share, config.most_unasked, why),)
+
+
+def _to_stay(laid: Laid, pair: Pair, config: RetouchConfig) -> tuple[Verdict, ...]:
+    """What changed where people asked that it stay; nothing to say where nobody did."""
+    if pair.keep_HW is None:
+        return ()
+    height, width = laid.before_HWC.shape[:2]
+    rows, columns = slice(laid.top, laid.top + height), slice(laid.left, laid.left + width)
+    stays = pair.keep_HW[rows, columns] & laid.shown_HW
+    if not stays.any():
+        return ()
+    moved = measure.changed(laid.before_HWC, laid.after_HWC, config.changed_from)
+    share = float(moved[stays].mean())
+    why = f"{share:.0%} of what was to stay as it is was changed"
+    return (judged("to_stay", share, config.most_changed_to_stay, why),)
 
 
 def _identity(laid: Laid, pair: Pair, config: RetouchConfig) -> Verdict:

@@ -99,6 +99,9 @@ class RetouchConfig(Section):
     most_unasked: float = Field(
         default=0.02, ge=0, le=1, description="changed area outside the regions that were asked for"
     )
+    most_changed_to_stay: float = Field(
+        default=0.02, ge=0, le=1, description="changed share of what people asked to leave alone"
+    )
     most_identity_shift: float = Field(
         default=0.2, ge=0, le=2, description="cosine distance of the face before and after"
     )

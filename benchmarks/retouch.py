@@ -84,7 +84,15 @@ def landmarks(pixels: Pixels) -> tuple[Point, ...]:
 # ---- judging
 
 TOLD_ONLY = ("clipping", "landmarks", "identity", "bit_depth", "banding")
-AT_LEAST = ("registration", "overlap", "fine_detail", "texture_1", "texture_2", "resolution")
+AT_LEAST = (
+    "registration",
+    "overlap",
+    "fine_detail",
+    "texture_1",
+    "texture_2",
+    "resolution",
+    "colours",
+)
 
 
 @dataclass(frozen=True)

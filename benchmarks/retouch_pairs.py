@@ -216,6 +216,12 @@ def liquified(one: Portrait, push: float, x: float, y: float, reach: float) -> P
     )
 
 
+def squeezed(portrait: Portrait, times: float) -> Pixels:
+    """So many times as wide, as high as before."""
+    height, width = portrait.pixels.shape[:2]
+    return cv2.resize(portrait.pixels, (round(width * times), height), interpolation=cv2.INTER_AREA)
+
+
 def smaller_face_too_far(one: Portrait) -> Pixels:
     """Cropped so tightly that most of the photo is gone."""
     pad = one.width * 0.1
@@ -257,6 +263,11 @@ BAD: dict[str, Callable[[Portrait], Pixels]] = {
     "liquify nose": lambda p: liquified(p, 0.02, 0.42, 0.6, 0.06),
     "sharpened": sharpened,
     "cropped tightly": smaller_face_too_far,
+    "squeezed 1%": lambda p: squeezed(p, 0.99),
+    "squeezed 12%": lambda p: squeezed(p, 0.88),
+    "black and white": lambda p: np.repeat(
+        cv2.cvtColor(p.pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2
+    ),
     "mirrored": lambda p: np.ascontiguousarray(p.pixels[:, ::-1]),
 }
 

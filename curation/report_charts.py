@@ -235,7 +235,9 @@ def _marks(
         else:
             share = (value - low) / (high - low)
         x = min(max(share * CHART_WIDTH, 1.0), CHART_WIDTH - 1.0)  # whole line inside the chart
-        yield round(x, 2), number(value)
+        # At the edge it would read as the edge's own figure.
+        off = " \N{RIGHTWARDS ARROW}" if share > 1 else " \N{LEFTWARDS ARROW}" if share < 0 else ""
+        yield round(x, 2), number(value) + off
 
 
 def _ranking(key: str, views: Sequence[View]) -> Ranking:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
+from annotation.mask_files import MaskFiles
 from annotation.retouch_checks import Pair, check
 from annotation.retouch_config import RetouchConfig
 from annotation.retouch_match import (
@@ -22,7 +24,8 @@ from annotation.retouch_match import (
     read_ids,
 )
 from annotation.retouch_register import match_points
-from data_manifests.records import Box, Photo, Point, Verdict
+from annotation.retouch_wishes import wishes
+from data_manifests.records import Box, Photo, Point, Region, Verdict
 
 FACE = Box(left=170, top=60, right=280, bottom=190)
 Pixels = np.ndarray
@@ -110,6 +113,35 @@ def test_a_change_where_nobody_asked_is_told_from_one_that_was_asked_for() -> No
         for box in (there, elsewhere)
     }
     assert kept == {there: True, elsewhere: False}
+
+
+def test_a_place_that_was_to_stay_is_looked_at() -> None:
+    mole = Region(
+        label="blemish", box=Box(left=180, top=100, right=240, bottom=150), priority="keep_as_is"
+    )
+    asked, keep_HW = wishes([mole], SOURCE.shape, Path())
+    assert asked == ()
+    assert keep_HW is not None
+    healed = SOURCE.copy()
+    healed[110:140, 190:230] = cv2.GaussianBlur(SOURCE, (0, 0), 8)[110:140, 190:230]
+    healed[110:140, 190:230] = np.clip(healed[110:140, 190:230] * 0.8, 0, 255).astype(np.uint8)
+    said = gates(healed, keep_HW=keep_HW)["to_stay"]
+    assert not said.keep
+    assert "was to stay as it is" in said.reason
+    assert gates(spots(SOURCE), keep_HW=keep_HW)["to_stay"].keep
+    assert "to_stay" not in gates(healed)
+
+
+def test_painted_skin_that_was_to_stay_is_read_from_its_file(tmp_path: Path) -> None:
+    painted = np.zeros((256, 256), np.bool_)
+    painted[50:75, 90:120] = True
+    path = MaskFiles(tmp_path).save(painted)
+    area = Region(label="skin_texture_keep", mask_path=path)
+    smoothed = Region(label="over_smoothed", mask_path=path)
+    asked, keep_HW = wishes([area, smoothed], SOURCE.shape, tmp_path)
+    assert (asked, keep_HW is not None) == ((), True)
+    assert np.argwhere(keep_HW)[[0, -1]].tolist() == [[100, 180], [149, 239]]
+    assert wishes([smoothed], SOURCE.shape, tmp_path) == ((), None)
 
 
 def gates(work: Pixels, **more: object) -> dict[str, Verdict]:

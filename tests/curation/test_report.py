@@ -181,8 +181,14 @@ def test_every_figure_falls_into_a_bin_and_thresholds_are_drawn(
     assert sum(b.count for b in spread.bars) == len(values)
     assert sum(b.kept for b in spread.bars) == sum(v >= 8 for v in values)
     assert min(b.low for b in spread.bars) <= min(values) <= max(values) <= spread.bars[-1].high
-    assert [text for _, text in spread.marks] == ["8"]
+    assert [text.split()[0] for _, text in spread.marks] == ["8"]
     assert spread.logarithmic is logarithmic
+
+
+def test_a_limit_off_the_scale_says_so() -> None:
+    rows = [photo(n, sharpness=v) for n, v in enumerate((900.0, 901.0))]
+    (spread,) = [d for d in distributions(view_photos(rows, [])) if d.key == "sharpness"]
+    assert [text for _, text in spread.marks] == ["8 \N{LEFTWARDS ARROW}"]
 
 
 def test_figures_that_are_no_numbers_do_not_break_the_page(tmp_path: Path) -> None:
