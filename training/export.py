@@ -30,14 +30,17 @@ def export_prior(
 ) -> Path:
     """A StableDiffusionXLPipeline folder: the base with the trained U-Net in it, LoRA merged.
 
-    `sampler` turns the base's scheduler config into the model's. Merging changes the U-Net that was
-    given: export is the last thing a run does.
+    A LoRA stands beside it, in lora/, too. `sampler` turns the base's scheduler config into the
+    model's. Merging changes the U-Net that was given: export is the last thing a run does.
     """
-    if getattr(unet, "peft_config", None):
-        unet.fuse_lora()
-        unet.unload_lora()
     with replace_folder(target) as part:
         index = _copy_base(base, part, without=("unet",))
+        if getattr(unet, "peft_config", None):
+            from training.lora import write_lora
+
+            write_lora(unet, part, facts)
+            unet.fuse_lora()
+            unet.unload_lora()
         unet.save_pretrained(part / "unet")
         if sampler is not None:
             index |= _fit_sampler(part, sampler)
