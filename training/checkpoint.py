@@ -22,10 +22,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from data_manifests.errors import CheckpointError, StorageError
+from data_manifests.errors import CheckpointError, InputError, StorageError
 from data_manifests.seals import file_sha256
 
-__all__ = ["Checkpoint", "fault", "newest", "replace_folder", "save", "sync_tree"]
+__all__ = ["Checkpoint", "at", "fault", "newest", "replace_folder", "save", "sync_tree"]
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,21 @@ def newest(folder: Path) -> Checkpoint | None:
             f"Every checkpoint in {folder} is damaged.", "Start the run again under another name."
         )
     return None
+
+
+def at(folder: Path, step: int) -> Checkpoint:
+    """The checkpoint of a step; InputError if there is none, CheckpointError if it is damaged."""
+    path = folder / f"step-{step:06d}"
+    if not path.is_dir():
+        kept = ", ".join(p.name.removeprefix("step-").lstrip("0") for p in _numbered(folder))
+        raise InputError(
+            f"There is no checkpoint of step {step} in {folder}.",
+            f"Kept are those of steps {kept}." if kept else "None is kept there.",
+        )
+    why = fault(path)
+    if why is not None:
+        raise CheckpointError(f"The checkpoint {path} is damaged: {why}.", "Take another step's.")
+    return _read(path)
 
 
 def fault(path: Path) -> str | None:

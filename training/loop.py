@@ -21,7 +21,7 @@ from training.config import RunConfig
 from training.journal import Step
 from training.stage import Group, Loss, Stage
 
-__all__ = ["capture", "make_optimizer", "resume", "train", "update"]
+__all__ = ["capture", "make_optimizer", "put_weights", "resume", "train", "update"]
 
 
 def train(
@@ -100,6 +100,19 @@ def capture(stage: Stage, optimizer: torch.optim.Optimizer, step: int) -> Checkp
 
 def resume(stage: Stage, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's state in place; CheckpointError if it belongs to other weights."""
+    put_weights(stage, checkpoint)
+    weights = _weights(stage.groups)
+    for full_name, value in checkpoint.tensors["optimizer"].items():
+        name, key = full_name.split("|")
+        parameter = weights[name]
+        # AdamW's count of steps stays on the CPU unless it is fused; the moments lie with their
+        # weights and as they do, which the fused update relies on.
+        place = value.clone().to(parameter.device) if key == "step" else torch.empty_like(parameter)
+        optimizer.state.setdefault(parameter, {})[key] = place.detach().copy_(value)
+
+
+def put_weights(stage: Stage, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's weights in place; CheckpointError if they are of another model."""
     weights, stored = _weights(stage.groups), checkpoint.tensors["weights"]
     if {n: p.shape for n, p in weights.items()} != {n: t.shape for n, t in stored.items()}:
         raise CheckpointError(
@@ -108,13 +121,6 @@ def resume(stage: Stage, optimizer: torch.optim.Optimizer, checkpoint: Checkpoin
     with torch.no_grad():
         for name, parameter in weights.items():
             parameter.copy_(stored[name])
-    for full_name, value in checkpoint.tensors["optimizer"].items():
-        name, key = full_name.split("|")
-        parameter = weights[name]
-        # AdamW's count of steps stays on the CPU unless it is fused; the moments lie with their
-        # weights and as they do, which the fused update relies on.
-        place = value.clone().to(parameter.device) if key == "step" else torch.empty_like(parameter)
-        optimizer.state.setdefault(parameter, {})[key] = place.detach().copy_(value)
 
 
 def _feed(

@@ -19,7 +19,16 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save
 from torch import Tensor
 
-__all__ = ["DIFFUSERS_FILE", "FOLDER", "KOHYA_FILE", "kohya_name", "kohya_tensors", "write_lora"]
+__all__ = [
+    "DIFFUSERS_FILE",
+    "FOLDER",
+    "KOHYA_FILE",
+    "diffusers_file",
+    "kohya_file",
+    "kohya_name",
+    "kohya_tensors",
+    "write_lora",
+]
 
 FOLDER = "lora"  # in the model's folder, where no pipeline opens it by itself
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
@@ -54,21 +63,34 @@ def write_lora(unet: Any, model: Path, facts: Mapping[str, Any]) -> None:
 
     `lora/pytorch_lora_weights.safetensors` is for `load_lora_weights`,
     `lora/kohya_lora_weights.safetensors` for ComfyUI and its kin. `facts` are those beside the
-    model. The same weights give the same bytes: no date is written.
+    model.
     """
+    scheduler = json.loads((model / "scheduler" / "scheduler_config.json").read_text())
     folder = model / FOLDER
     folder.mkdir()
-    # By peft's keys, lora_A and lora_B: diffusers' older spelling of them knows attention alone.
-    ours = {f"unet.{key}": value for key, value in _tensors(unet).items()}
+    (folder / DIFFUSERS_FILE).write_bytes(diffusers_file(unet))
+    (folder / KOHYA_FILE).write_bytes(kohya_file(unet, facts, scheduler["prediction_type"]))
+
+
+def diffusers_file(unet: Any) -> bytes:
+    """The LoRA as `load_lora_weights` takes it: peft's keys, and how it lies on the U-Net."""
+    # lora_A and lora_B: diffusers' older spelling of them knows attention alone.
+    tensors = {f"unet.{key}": value for key, value in _tensors(unet).items()}
     settings = {f"unet.{key}": value for key, value in _settings(unet).items()}
-    told = {"format": "pt", "lora_adapter_metadata": json.dumps(settings, indent=2)}
-    (folder / DIFFUSERS_FILE).write_bytes(_file(ours, told))
+    about = {"format": "pt", "lora_adapter_metadata": json.dumps(settings, indent=2)}
+    return _file(tensors, about)
+
+
+def kohya_file(unet: Any, facts: Mapping[str, Any], prediction: str) -> bytes:
+    """The LoRA by kohya's keys, with what model browsers show of it.
+
+    `prediction` is the scheduler's prediction type. The same weights give the same bytes: no date
+    is written.
+    """
     tensors = kohya_tensors(unet)
-    scheduler = json.loads((model / "scheduler" / "scheduler_config.json").read_text())
-    about = _about(unet, facts, scheduler["prediction_type"])
     digest = hashlib.sha256(_split(save(tensors))[1]).hexdigest()
-    about |= {"modelspec.hash_sha256": f"0x{digest}", "sshs_model_hash": digest}
-    (folder / KOHYA_FILE).write_bytes(_file(tensors, about))
+    hashes = {"modelspec.hash_sha256": f"0x{digest}", "sshs_model_hash": digest}
+    return _file(tensors, _about(unet, facts, prediction) | hashes)
 
 
 def kohya_tensors(unet: Any) -> dict[str, Tensor]:
