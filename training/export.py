@@ -1,7 +1,7 @@
 """Trained weights as an ordinary diffusers folder that opens without this project.
 
 What was not trained is copied file by file from the base, so its keys and bytes stay as its
-publisher wrote them.
+publisher wrote them, unless transformers 4 could not read them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from data_manifests.seals import file_sha256
 from training.bases import FACTS
 from training.checkpoint import replace_folder
+from training.text_files import mend_text_files
 
 Sampler = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -83,6 +84,7 @@ def _copy_base(base: Path, part: Path, without: tuple[str, ...] = ()) -> dict[st
     index = _index(base)
     for name in _components(index, without):
         shutil.copytree(base / name, part / name, ignore=_LEFT_OUT)
+    mend_text_files(part)
     return index
 
 

@@ -21,12 +21,12 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.utils import logging as diffusers_logging
-from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from data_manifests.errors import MissingExtra
 from training.bases import FACTS
+from training.text_files import mend_text_files
 
 __all__ = ["UNET", "VAE", "make_tiny", "make_tokenizer", "quiet"]
 
@@ -97,7 +97,8 @@ def make_tiny(folder: Path, seed: int = 0) -> Path:
             force_zeros_for_empty_prompt=True,
             add_watermarker=False,
         )
-        _write_pipeline(pipeline, folder)
+        pipeline.save_pretrained(folder)
+        mend_text_files(folder)
     (folder / "README.md").write_text(_CARD, encoding="utf-8")
     facts = {
         "kind": "base",
@@ -132,19 +133,6 @@ def _make_vae() -> AutoencoderKL:
         vae.quant_conv.weight[4:].zero_()
         vae.quant_conv.bias[4:].fill_(-8.0)
     return vae
-
-
-def _write_pipeline(pipeline: Any, folder: Path) -> None:
-    """Save a diffusers pipeline so that transformers 4 and 5 both read it.
-
-    transformers 5 saves a CLIPTextModel built from a config without the `text_model.` prefix, and
-    tokenizers without vocab.json; transformers 4 would then load a random text encoder with no
-    more than a warning.
-    """
-    pipeline.save_pretrained(folder)
-    for name in ("tokenizer", "tokenizer_2"):
-        getattr(pipeline, name).backend_tokenizer.model.save(str(folder / name))
-    _prefix_keys(folder / "text_encoder" / "model.safetensors")
 
 
 def make_tokenizer(pad: str) -> CLIPTokenizer:
@@ -186,10 +174,3 @@ def _byte_letters() -> list[str]:
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in printable]
     return [chr(b) for b in printable] + [chr(256 + i) for i in range(len(others))]
-
-
-def _prefix_keys(path: Path) -> None:
-    tensors = load_file(path)
-    if any(key.startswith("text_model.") for key in tensors):
-        return
-    save_file({f"text_model.{k}": v for k, v in tensors.items()}, path, metadata={"format": "pt"})
