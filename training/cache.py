@@ -40,7 +40,7 @@ _DEAD_AFTER_S = 3600.0  # no record takes an hour to write
 class Key:
     """Which record: of what (SHA-256 of the source), and made how (SHA-256 of all that counts)."""
 
-    shelf: Literal["latents", "words"]
+    shelf: Literal["latents", "words", "masks"]
     source: str
     way: str
 
@@ -53,7 +53,7 @@ class Key:
         return f"{self.shelf}/{self.source}/{self.way}"
 
 
-def make_key(shelf: Literal["latents", "words"], source: str, **made: str | float) -> Key:
+def make_key(shelf: Literal["latents", "words", "masks"], source: str, **made: str | float) -> Key:
     """The key of what `source` (a SHA-256) becomes; `made` is everything else that decides it."""
     way = json.dumps({"version": VERSION, **made}, sort_keys=True)
     return Key(shelf, source, hashlib.sha256(way.encode()).hexdigest())

@@ -30,6 +30,13 @@ NEGATIVE_PROMPT = (
     "noise, asymmetric eyes, deformed face, painting, drawing, cartoon, 3D render, watermark"
 )
 
+# Labels of CelebAMask-HQ (Lee et al. 2020), which public face parsers have; neck, clothes,
+# jewellery and hats are no face.
+_CELEBA_FACE = (
+    *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"),
+    *("mouth", "u_lip", "l_lip", "hair"),
+)
+
 C = TypeVar("C", bound="RunConfig")
 
 
@@ -124,6 +131,14 @@ class PriorConfig(RunConfig):
     )
     distill_weight: float = Field(
         default=0.5, ge=0, description="weight of the pull towards the guided base (v2)"
+    )
+    face_parser: str = Field(
+        default="",
+        description="face-parsing model whose masks the masked loss takes, a transformers folder or"
+        " a hub id; empty: an ellipse about the landmarks",
+    )
+    face_parts: tuple[str, ...] = Field(
+        default=_CELEBA_FACE, min_length=1, description="what of the parser's labels is face"
     )
     lora_rank: int = Field(
         default=0, ge=0, description="0 trains the whole U-Net, else LoRA of this rank"

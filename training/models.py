@@ -47,6 +47,10 @@ class Words:
         )
 
 
+# As many of SDXL's take 0.6 GB of the device; older ones are encoded or read anew when asked again.
+_MOST_PROMPTS = 1024
+
+
 @dataclass
 class Base:
     """A loaded SDXL: `unet` to be trained or used, everything else frozen in float32."""
@@ -58,6 +62,7 @@ class Base:
     kind: Kind = "epsilon"  # what the U-Net predicts as it was loaded
     look_up: Callable[[str], Words] | None = None  # asked in place of the text encoders
     _seen: dict[str, Words] = field(default_factory=dict, repr=False)
+    _settled: bool = False
 
     @property
     def unet(self) -> Any:
@@ -72,6 +77,8 @@ class Base:
         """
         key = "" if prompt is None else f"={prompt}"
         if key not in self._seen:
+            if len(self._seen) >= _MOST_PROMPTS and not self._settled:
+                del self._seen[next(iter(self._seen))]
             encoded = (self.look_up or self.encode_words)(prompt or "")
             blank = Words(
                 torch.zeros_like(encoded.embedding_BSC), torch.zeros_like(encoded.pooled_BP)
@@ -105,6 +112,7 @@ class Base:
         """Encode these prompts and let the text encoders go: no other can be asked for later."""
         for prompt in prompts:
             self.words(prompt)
+        self._settled = True
         self.pipeline.text_encoder = self.pipeline.text_encoder_2 = None
 
     def _posterior(self, pixels_BHWC: Tensor) -> tuple[Tensor, Tensor]:

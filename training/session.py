@@ -14,6 +14,7 @@ from training.cache import Cache
 from training.config import PriorConfig, RestorerConfig
 from training.encoders import Encoders
 from training.export import copied_bytes, export_prior, export_restorer
+from training.face_parser import FaceMasks, load_parser
 from training.journal import Step, cut_back, open_journal
 from training.models import Base, load_base, pick_device
 from training.run import Run
@@ -35,6 +36,7 @@ def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
     stage = Prior(base, run.config, run.media)
     _require_room(run, stage)
     _fill(run, stage, encoders)
+    _parse_faces(run, stage)
 
     def export(facts: dict[str, Any]) -> None:
         made = run.folder / "model"
@@ -85,6 +87,24 @@ def _fill(run: Run[Any], stage: Prior | Restorer, encoders: Encoders | None) -> 
     hits = Counter(found.hit for found in encoders.fill(run.samples, run.media))
     log.info("cache: %d kept before, %d made and kept now", hits[True], hits[False])
     stage.encoders = encoders
+
+
+def _parse_faces(run: Run[PriorConfig], stage: Prior) -> None:
+    """Masks of all samples, kept whether or not latents are: a parser is too slow for each step."""
+    config = run.config
+    if config.loss != "masked" or not config.face_parser or config.size is None:
+        return
+    parser = load_parser(config.face_parser, config.face_parts, stage.base.device)
+    stage.masks = FaceMasks(parser, config.size, Cache(run.cache))
+    without = [s.crop_path for s, seen in stage.masks.fill(run.samples, run.media) if not seen]
+    if without:
+        log.warning(
+            "The face parser sees no face in %d of %d crops, such as %s: their landmarks give the"
+            " mask.",
+            len(without),
+            len(run.samples),
+            without[0],
+        )
 
 
 def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:

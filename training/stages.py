@@ -19,6 +19,7 @@ from training.batch import Batch, Item, Noised
 from training.config import PriorConfig, RestorerConfig
 from training.data import Example, aimed
 from training.degrade import apply, draw_at, preset, to_json
+from training.face_parser import FaceMasks
 from training.facial import FacialLoss
 from training.models import Base, Words, time_embedding
 from training.plan import Stream
@@ -45,6 +46,16 @@ class Prior(SharedStage):
         open_unet(self.unet, config)
         speed.prepare(self.unet, config, base.device)
         self.groups = (Group("unet", self.unet, config.lr or 0.0),)
+        self.masks: FaceMasks | None = None  # set where a face parser is configured
+
+    def item(self, sample: Sample, step: int, index: int) -> Item:
+        """As for both stages, with the parser's mask in place of the landmarks' ellipse."""
+        item = super().item(sample, step, index)
+        example = item.example
+        if self.masks is None:
+            return item
+        mask_HW = self.masks.of(sample, self.media, mirror=example.mirrored)
+        return item if mask_HW is None else replace(item, example=replace(example, mask_HW=mask_HW))
 
     def loss(self, batch: Batch, step: int) -> Loss:
         """Plain (v1), or masked and guided by the frozen base (v2). Source: AuthFace eq. 1 to 3."""
