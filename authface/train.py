@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from authface import console
+from authface.presets import ConfigOption, with_file
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ DryRunOption = Annotated[
 
 @app.command()
 def prior(
+    file: ConfigOption = None,
     set_: SetOption = None,
     steps: StepsOption = None,
     base: Annotated[
@@ -60,7 +62,8 @@ def prior(
     from training import run
 
     place, settings = open_workspace(workspace)
-    config = make_config(settings.prior, {"steps": steps, "base": base}, set_ or [])
+    section = with_file(settings.prior, file)
+    config = make_config(section, {"steps": steps, "base": base}, set_ or [])
     store = Store(place.tables)
     if dry_run:
         _show(*run.preview(config, config.base, store=store, workspace=place), config.base)
@@ -72,6 +75,7 @@ def prior(
 
 @app.command()
 def restorer(
+    file: ConfigOption = None,
     set_: SetOption = None,
     steps: StepsOption = None,
     base: Annotated[
@@ -94,7 +98,8 @@ def restorer(
     from training.bases import find_prior
 
     place, settings = open_workspace(workspace)
-    config = make_config(settings.restorer, {"steps": steps, "base": base}, set_ or [])
+    section = with_file(settings.restorer, file)
+    config = make_config(section, {"steps": steps, "base": base}, set_ or [])
     stands_on = find_prior(config.base, place.runs)
     store = Store(place.tables)
     if dry_run:
@@ -110,6 +115,7 @@ def restorer(
 @app.command()
 def estimate(
     stage: Annotated[str, typer.Argument(help="prior or restorer.", metavar="STAGE")],
+    file: ConfigOption = None,
     set_: SetOption = None,
     base: Annotated[
         str | None, typer.Option(help="tiny, a diffusers folder, or a model hub id.")
@@ -132,7 +138,8 @@ def estimate(
     if stage not in ("prior", "restorer"):
         raise InputError(f"There is no stage {stage!r}.", "Name prior or restorer.")
     _, settings = open_workspace(workspace)
-    config = make_config(getattr(settings, stage), {"base": base}, set_ or [])
+    section = with_file(getattr(settings, stage), file)
+    config = make_config(section, {"base": base}, set_ or [])
     show_estimate(config, tflops=tflops, mfu=mfu)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from authface import console
+from authface.presets import ConfigOption, with_file
 from authface.settings import WorkspaceOption, open_workspace
 from authface.train import SetOption, listen, make_config
 
@@ -35,6 +36,7 @@ BaseOption = Annotated[
 @app.command()
 def cache(
     kind: KindArgument,
+    file: ConfigOption = None,
     set_: SetOption = None,
     base: BaseOption = None,
     shard: Annotated[
@@ -55,7 +57,7 @@ def cache(
     from training.ahead import open_cache
 
     listen()
-    ahead = _ahead(kind, set_, base, workspace)
+    ahead = _ahead(kind, (file, set_), base, workspace)
     encoders, samples = open_cache(ahead)
     filling = console.track(
         encoders.fill(samples, ahead.workspace.media, shard=part),
@@ -71,6 +73,7 @@ def cache(
 @app.command()
 def preflight(
     kind: KindArgument,
+    file: ConfigOption = None,
     set_: SetOption = None,
     base: BaseOption = None,
     name: Annotated[
@@ -87,7 +90,7 @@ def preflight(
     """
     from training.ahead import Preflight
 
-    look = Preflight(_ahead(kind, set_, base, workspace), name)
+    look = Preflight(_ahead(kind, (file, set_), base, workspace), name)
     found: list[Fault] = []
     for some in console.track(look.faults(), len(look.samples) + 2, label="preflight"):
         found += some
@@ -102,13 +105,16 @@ def preflight(
     raise typer.Exit(FAULTY)
 
 
-def _ahead(kind: str, set_: list[str] | None, base: str | None, workspace: Path | None) -> Ahead:
+def _ahead(
+    kind: str, said: tuple[str | None, list[str] | None], base: str | None, workspace: Path | None
+) -> Ahead:
     from data_manifests.store import Store
     from training.ahead import Ahead
     from training.bases import find_prior
 
     place, settings = open_workspace(workspace)
-    section = settings.prior if kind == "prior" else settings.restorer
+    file, set_ = said
+    section = with_file(settings.prior if kind == "prior" else settings.restorer, file)
     config = make_config(section, {"base": base}, set_ or [])
     stands_on = config.base if kind == "prior" else find_prior(config.base, place.runs)
     return Ahead(kind, config, stands_on, Store(place.tables), place)

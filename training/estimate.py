@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import sdxl
 from training.config import PriorConfig, RestorerConfig
 from training.data import VAE_FACTOR
+from training.stages import open_unet
 
 __all__ = ["Estimate", "Sizes", "estimate", "read_sizes"]
 
@@ -83,14 +84,17 @@ def estimate(config: PriorConfig | RestorerConfig, sizes: Sizes | None = None) -
         run = _Pass(config, sizes)
         flops, held, released = run.count()
         encode_flops = _count_encoding(sizes, config.size)
-    trained, frozen = _number(run.trained, True), _number(run.frozen, False)
+    trained = _number(run.trained, True)
+    frozen = _number(run.frozen, False) - (trained if run.adapted else 0)
     at_once = min(config.at_once, config.batch)
-    weight_bytes = _MASTER * trained + _HALF * frozen
+    # Under a LoRA the U-Net itself stays in float32 too.
+    weight_bytes = _MASTER * trained + (_MASTER if run.adapted else _HALF) * frozen
     # Where gradients are summed over several passes they are there from the second pass on.
     waiting = _MASTER * trained if config.batch > at_once else 0
     kept = 1.0 if config.compile == "off" or config.gradient_checkpointing else _COMPILED
     moving = _peak(released, held, at_once * kept, growing=not waiting)
-    copies = _HALF * trained  # autocast's, of every weight, kept for the backward pass
+    # Autocast's, of every float32 weight, kept for the backward pass.
+    copies = _HALF * (trained + (frozen if run.adapted else 0))
     return Estimate(
         trained=trained,
         frozen=frozen,
@@ -112,18 +116,27 @@ class _Pass:
         self.unet: Any = _half(UNet2DConditionModel(**sizes.unet))
         self.trained, self.frozen = [self.unet], list[nn.Module]()
         self.controlnet: Any = None
+        self.adapted = guided = False
+        if isinstance(config, PriorConfig):
+            self.adapted = config.lora_rank > 0
+            guided = config.loss == "masked" and config.distill_weight > 0
         if isinstance(config, RestorerConfig):
             self.controlnet = _half(
                 ControlNetModel.from_unet(self.unet, load_weights_from_unet=False)
             )
             self.unet.requires_grad_(False)
             self.trained, self.frozen = [self.controlnet], [self.unet]
-        elif config.loss == "masked" and config.distill_weight:
+        elif self.adapted:
+            self.unet.requires_grad_(False)
+            open_unet(self.unet, config)
+            _half(self.unet)
+            self.frozen = [self.unet]  # its own teacher, with the LoRA switched off
+        elif guided:
             self.frozen = [UNet2DConditionModel(**sizes.unet)]
         for model in (self.trained[0], self.controlnet):
             if config.gradient_checkpointing and model is not None:
                 model.train().enable_gradient_checkpointing()
-        self.teacher_passes = 3 * len(self.frozen) if self.controlnet is None else 0
+        self.teacher_passes = 3 if guided else 0
 
     def count(self) -> tuple[int, int, list[tuple[int, int]]]:
         """Operations, bytes held at the end of the forward pass, and the backward pass's steps.
@@ -189,6 +202,7 @@ class _Ledger:
             p.register_post_accumulate_grad_hook(self._grown)  # type: ignore[no-untyped-call]
             for m in trained
             for p in m.parameters()
+            if p.requires_grad
         ]
         try:
             with torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack):

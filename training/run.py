@@ -26,6 +26,7 @@ from data_manifests.records import Sample
 from data_manifests.store import Store
 from training import preflight
 from training.bases import find_base, folder_facts, is_tiny
+from training.code_state import code_state
 from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
 from training.journal import Step
 
@@ -74,7 +75,7 @@ class Run(Generic[C]):
     @property
     def facts(self) -> dict[str, Any]:
         """What stands beside the exported model, but for how far it was trained."""
-        named = ("kind", "tiny", "base", "base_sha256", "samples", "packages")
+        named = ("kind", "tiny", "base", "base_sha256", "samples", "packages", "code", "config")
         return {
             **{key: self.record[key] for key in named},
             "table_versions": self.record["tables"],
@@ -230,6 +231,7 @@ def _record(
         "tiny": is_tiny(base),
         "tables": {"samples": version},
         "samples": samples,
+        "code": code_state(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }

@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from authface.presets import with_file
 from training.config import PriorConfig, RestorerConfig
 from training.estimate import Sizes, estimate
 from training.tiny import UNET, VAE
@@ -110,3 +111,25 @@ def test_without_compiling_more_is_kept() -> None:
         for how in ("auto", "off")
     )
     assert eager.peak_bytes > compiled.peak_bytes
+
+
+def test_a_lora_trains_little_and_is_its_own_teacher() -> None:
+    """Its base's weights stay in float32, and their gradients are never taken."""
+    sizes = Sizes(UNET, VAE)
+    whole = estimate(PriorConfig(size=128, **ALL), sizes)
+    lora = estimate(PriorConfig(size=128, lora_rank=4, **ALL), sizes)
+    assert lora.frozen == whole.trained
+    assert lora.trained < whole.trained / 10
+    assert lora.weight_bytes == 4 * (lora.trained + lora.frozen)
+    assert lora.optimizer_bytes == 8 * lora.trained
+    plain = estimate(PriorConfig(size=128, lora_rank=4, loss="plain", **ALL), sizes)
+    # Forward and the activations' gradients: two thirds of the whole; the teacher: three forwards.
+    assert plain.flops == pytest.approx(whole.flops / 2 * 2 / 3, rel=0.1)
+    assert lora.flops - plain.flops == pytest.approx(whole.flops / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["prior-sdxl-24gb"])
+def test_the_small_presets_fit_24_gb(name: str) -> None:
+    """With 4 GiB to spare: for both text encoders, the VAE and what the allocator loses."""
+    section = PriorConfig() if name.startswith("prior") else RestorerConfig()
+    assert estimate(with_file(section, name)).peak_bytes / GIB < 20

@@ -9,6 +9,7 @@ from authface.train import app
 from data_manifests.errors import ConfigError, InputError
 from data_manifests.media import Workspace
 from data_manifests.store import Store
+from training.code_state import code_state
 
 Filled = tuple[Workspace, Store]
 
@@ -127,3 +128,26 @@ def test_an_estimate_counts_the_named_base_and_trains_nothing(root: str, filled:
 def test_an_estimate_of_no_stage_is_refused(root: str) -> None:
     with pytest.raises(InputError, match="no stage 'both'"):
         call("estimate", "both", "-w", root)
+
+
+def test_a_preset_is_named_at_every_command(root: str) -> None:
+    text = call("prior", "-w", root, "--dry-run", "--config", "prior-tiny", "--set", "clip=3")
+    shown = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in rows(text)}
+    assert (shown["size"], shown["warmup"], shown["clip"]) == ("64", "5", "3.0")
+    asked = ("--config", "restorer-tiny", "--base", "tiny", "--set", "steps=30")
+    text = call("estimate", "restorer", "-w", root, *asked)
+    shown = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in rows(text)}
+    assert shown["samples in all"] == "60"
+    with pytest.raises(ConfigError, match="unknown setting 'recipe'"):
+        call("prior", "-w", root, "--dry-run", "--config", "restorer-tiny")
+
+
+def test_the_code_and_the_settings_stand_beside_the_run_and_its_model(
+    root: str, filled: Filled
+) -> None:
+    call("prior", "-w", root, "--config", "prior-tiny", "--steps", "1")
+    record = json.loads((filled[0].runs / "prior" / "config.json").read_text())
+    facts = json.loads((filled[0].runs / "prior" / "model" / "authface.json").read_text())
+    assert record["code"] == facts["code"] == code_state()
+    assert record["config"] == facts["config"]
+    assert facts["table_versions"] == record["tables"]
