@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from data_manifests.media import Workspace
 from data_manifests.records import Annotation, Consensus, Face, Photo, Sample, Task
 from data_manifests.store import Store
 from restore.compare import slider_css
+from training.journal import read_journal
 
 __all__ = ["render_report"]
 
@@ -167,9 +167,7 @@ def _runs(folder: Path) -> list[Path]:
 
 
 def _run_view(run: Path) -> dict[str, Any]:
-    stats = [
-        json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines() if line.strip()
-    ]
+    stats = read_journal(run)
     losses = [float(s["loss"]) for s in stats]
     return {
         "name": run.name,

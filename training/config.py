@@ -109,6 +109,12 @@ class RunConfig(Section):
     gradient_checkpointing: bool = Field(
         default=False, description="less memory, about a quarter more work"
     )
+    validate_every: int = Field(
+        default=0,
+        ge=0,
+        description="updates between losses on held-out samples, at the first and last too; 0: off",
+    )
+    validate_on: int = Field(default=16, ge=1, description="held-out samples at the most")
     tensorboard: bool = Field(default=False, description="also write event files for TensorBoard")
     identifier_prompt: str = Field(default=IDENTIFIER_PROMPT, min_length=1)
     negative_prompt: str = Field(default=NEGATIVE_PROMPT, min_length=1)

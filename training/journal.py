@@ -1,4 +1,7 @@
-"""What a run writes about itself: one JSON line per step, and TensorBoard events if asked for."""
+"""What a run writes about itself: a JSON line per step and per validation, and boards if asked for.
+
+A line with a `kind` is no step: `validation` is one. Readers take those they know.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,14 @@ class Journal:
             for name, value in {"loss": step.loss, "lr": step.lr, **step.parts}.items():
                 self._board.add_scalar(name, value, step.step)
 
+    def note(self, kind: str, step: int, facts: dict[str, Any], scalars: dict[str, float]) -> None:
+        """Write a line that is no step; boards get its scalars, named under its kind."""
+        self._lines.write(json.dumps({"kind": kind, "step": step, **facts}) + "\n")
+        self._lines.flush()
+        if self._board is not None:
+            for name, value in scalars.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+
 
 @contextlib.contextmanager
 def open_journal(folder: Path, *, tensorboard: bool) -> Iterator[Journal]:
@@ -65,8 +76,12 @@ def open_journal(folder: Path, *, tensorboard: bool) -> Iterator[Journal]:
             board.close()
 
 
-def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """The steps written so far; a last line cut short by a crash is left out."""
+def read_journal(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """The steps written so far, or the lines of a kind; one cut short by a crash is left out."""
+    return [row for row in _read_lines(folder) if row.get("kind") == kind]
+
+
+def _read_lines(folder: Path) -> list[dict[str, Any]]:
     path = folder / "stats.jsonl"
     if not path.exists():
         return []
@@ -78,8 +93,8 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
 
 
 def cut_back(folder: Path, step: int) -> None:
-    """Drop the steps after `step`: they are about to be taken again."""
-    rows = [row for row in read_journal(folder) if row["step"] <= step]
+    """Drop what was written after `step`: it is about to be done again."""
+    rows = [row for row in _read_lines(folder) if row["step"] <= step]
     path = folder / "stats.jsonl"
     part = path.with_suffix(".part")
     part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

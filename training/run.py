@@ -14,12 +14,10 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from data_manifests import consent
 from data_manifests.errors import CheckpointError, InputError
 from data_manifests.media import Workspace, write_atomic
 from data_manifests.records import Sample
@@ -28,11 +26,13 @@ from training import preflight
 from training.bases import find_base, folder_facts, is_tiny
 from training.code_state import code_state
 from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
+from training.held_out import HeldOut, pick_held_out, require_usable
 from training.journal import Step
 
 __all__ = [
     "Run",
     "free_name",
+    "held_out_samples",
     "preview",
     "train_prior",
     "train_restorer",
@@ -55,6 +55,8 @@ _FREE = {
     "compile",
     "cache",
     "log_recipes",
+    "validate_every",
+    "validate_on",
 }
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
@@ -71,6 +73,7 @@ class Run(Generic[C]):
     cache: Path  # of this kind of run
     samples: list[Sample]
     record: dict[str, Any]  # what config.json says
+    held_out: HeldOut = field(default_factory=HeldOut)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -160,14 +163,20 @@ def usable_samples(store: Store, version: int | None) -> list[Sample]:
 def training_samples(store: Store, version: int | None, media: Path) -> list[Sample]:
     """As `usable_samples`, each with a consent and a crop; raises what says otherwise."""
     samples = usable_samples(store, version)
-    consent.require(store, samples, "training", datetime.now(UTC))
-    missing = [s.crop_path for s in samples if not (media / s.crop_path).is_file()]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(samples)} crops are missing below {media}: {missing[0]}.",
-            "Run `authface ingest` again to cut them.",
-        )
+    require_usable(store, samples, media)
     return samples
+
+
+def held_out_samples(store: Store, version: int | None, media: Path, config: RunConfig) -> HeldOut:
+    """What the run is validated on and shown by, each with a consent and a crop; none if neither.
+
+    Raises as `training_samples` does.
+    """
+    if version is None or not config.validate_every:
+        return HeldOut()
+    found = pick_held_out(store.read(Sample, version), config.validate_on)
+    require_usable(store, found.samples, media)
+    return found
 
 
 @contextlib.contextmanager
@@ -184,6 +193,7 @@ def _opened(
         preflight.require_rows(samples, config)
         base_folder = find_base(base, workspace.runs)
         full = resolve(config, is_tiny(base_folder))
+        held_out = held_out_samples(store, version, workspace.media, full)
         record = _record(kind, full, base_folder, version=version or 0, samples=len(samples))
         if written:
             _must_match(written, record)
@@ -198,6 +208,7 @@ def _opened(
             workspace.cache / kind,
             samples,
             record,
+            held_out,
         )
 
 

@@ -17,6 +17,7 @@ from training.export import copied_bytes, export_prior, export_restorer
 from training.face_parser import FaceMasks, load_parser
 from training.journal import Step, cut_back, open_journal
 from training.models import Base, load_base, pick_device
+from training.monitor import Monitor
 from training.run import Run
 from training.signals import Stopped, hearing
 from training.stage import Stage
@@ -59,14 +60,17 @@ def train_restorer(run: Run[RestorerConfig]) -> Iterator[Step]:
     yield from _train(run, stage, export)
 
 
-def _train(run: Run[Any], stage: Stage, export: Export) -> Iterator[Step]:
+def _train(run: Run[Any], stage: Prior | Restorer, export: Export) -> Iterator[Step]:
     config = run.config
     optimizer = loop.make_optimizer(stage.groups, config)
     done = _go_on(run, stage, optimizer)
     with hearing() as told, open_journal(run.folder, tensorboard=config.tensorboard) as journal:
+        monitor = Monitor(run, stage, journal)
+        monitor.before(done)
         for step in loop.train(stage, run.samples, config=config, optimizer=optimizer, done=done):
             journal.write(step)
             done = step.step
+            monitor.after(done)
             if done == config.steps or done % config.save_every == 0:
                 _save(run, stage, optimizer, done)
             yield step
