@@ -87,8 +87,11 @@ class RunConfig(Section):
         default="auto",
         description="compile the models' blocks at the first step; auto: on a GPU alone",
     )
-    readers: int = Field(
-        default=0, ge=0, description="threads that read samples ahead; 0: one per core, at most 8"
+    readers: int | None = Field(
+        default=None,
+        ge=0,
+        description="threads that read samples ahead; 0: the training thread reads them itself; "
+        "left out: one per core, at most 8",
     )
     cache: bool = Field(
         default=False, description="keep latents and words on disk, and use those kept before"

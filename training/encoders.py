@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -28,6 +26,7 @@ from training.cache import Cache, Key, make_key, tensors_sha256
 from training.config import RunConfig
 from training.data import Posterior, crop_bytes, crop_pixels, mirrored
 from training.models import Base, Words
+from training.readers import open_pool, reader_count
 
 __all__ = ["Encoders", "Found"]
 
@@ -119,11 +118,12 @@ class Encoders:
         asked = prompts.needed(self.config, samples)
         for prompt in asked[which::of]:
             yield Found("words", self._words(prompt)[1])
-        readers = self.config.readers or min(8, os.cpu_count() or 1)
-        with ThreadPoolExecutor(readers, "crops") as pool:
+        readers = reader_count(self.config.readers)
+        at_once = 2 * max(1, readers)
+        with open_pool(readers, "crops") as pool:
             ours = samples[which::of]
-            for start in range(0, len(ours), 2 * readers):
-                some = ours[start : start + 2 * readers]
+            for start in range(0, len(ours), at_once):
+                some = ours[start : start + at_once]
                 read = pool.map(lambda sample: self._missing(sample, media), some)
                 for sample, missing in zip(some, read, strict=True):
                     for mirror in self._mirrors:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from training.batch import Batch
 from training.checkpoint import Checkpoint
 from training.config import RunConfig
 from training.journal import Step
+from training.readers import open_pool, reader_count
 from training.stage import Group, Loss, Stage
 
 __all__ = ["capture", "make_optimizer", "put_weights", "resume", "train", "update"]
@@ -37,9 +37,9 @@ def train(
     Raises AuthFaceError before the update if the loss or a gradient is not finite.
     """
     steps = config.steps or 0
-    readers = config.readers or min(8, os.cpu_count() or 1)
+    readers = reader_count(config.readers)
     # The next step's samples are read, degraded and stacked while this one trains.
-    with ThreadPoolExecutor(readers, "samples") as pool, ThreadPoolExecutor(1, "batches") as ahead:
+    with open_pool(readers, "samples") as pool, open_pool(min(readers, 1), "batches") as ahead:
         feed = _feed(stage, samples, config, pool)
         coming = ahead.submit(feed, done)
         for step in range(done, steps):
@@ -124,7 +124,7 @@ def put_weights(stage: Stage, checkpoint: Checkpoint) -> None:
 
 
 def _feed(
-    stage: Stage, samples: Sequence[Sample], config: RunConfig, pool: ThreadPoolExecutor
+    stage: Stage, samples: Sequence[Sample], config: RunConfig, pool: Executor
 ) -> Callable[[int], list[Batch]]:
     """A function from a step to its batches, each of as many items as may be on the device."""
 

@@ -7,10 +7,8 @@ and decodes every crop once. Light to import, as the start of a run is.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from data_manifests.ledger import read_view
 from data_manifests.records import Box, Sample
 from data_manifests.store import Store
 from training.config import PriorConfig, RunConfig
+from training.readers import open_pool, reader_count
 
 __all__ = [
     "Fault",
@@ -109,10 +108,10 @@ def require_rows(samples: Sequence[Sample], config: RunConfig) -> None:
 
 
 def look_at_files(
-    samples: Sequence[Sample], media: Path, readers: int = 0
+    samples: Sequence[Sample], media: Path, readers: int | None = None
 ) -> Iterator[tuple[Sample, list[Fault]]]:
     """Read, prove and decode every crop once, several at a time: each with what is wrong of it."""
-    with ThreadPoolExecutor(readers or min(8, os.cpu_count() or 1), "preflight") as pool:
+    with open_pool(reader_count(readers), "preflight") as pool:
         yield from zip(samples, pool.map(lambda s: file_faults(s, media), samples), strict=True)
 
 
