@@ -173,7 +173,7 @@ def _about(unet: Any, facts: Mapping[str, Any], prediction: str) -> dict[str, st
         "modelspec.title": f"AuthFace {facts['kind']}, step {facts['trained_steps']}",
         "modelspec.description": f"{warning}Portraits, on the base {facts['base']}.",
         "modelspec.resolution": f"{size}x{size}",
-        "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction, prediction),
+        "modelspec.prediction_type": prediction.removesuffix("_prediction"),
         "modelspec.trigger_phrase": str(facts["prompt"]),
         "ss_base_model_version": "sdxl_base_v1-0",
         "ss_network_module": "networks.lora",

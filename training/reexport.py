@@ -122,7 +122,7 @@ def _write(wanted: Reexport, run: Run[Any], found: Checkpoint, target: Path) -> 
     stage = _stage(run, found)
     if wanted.form == "diffusers":
         if run.kind == "prior":
-            export_prior(stage.unet, run.base, target, facts)
+            export_prior(stage.unet, run.base, target, facts, stage.schedule.sampler)
         else:
             export_restorer(stage.controlnet, run.base, target, facts)
         return
@@ -134,8 +134,9 @@ def _write(wanted: Reexport, run: Run[Any], found: Checkpoint, target: Path) -> 
         else:
             # Programs list LoRA files by their names alone, so it says what it is.
             name = f"{wanted.run}-step-{found.step:06d}.safetensors"
-            prediction = stage.base.pipeline.scheduler.config.prediction_type
-            (part / name).write_bytes(kohya_file(stage.unet, facts, prediction))
+            sampler = stage.schedule.sampler(stage.base.pipeline.scheduler.config)
+            about = kohya_file(stage.unet, facts, sampler["prediction_type"])
+            (part / name).write_bytes(about)
         (part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
