@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from data_manifests.card import Card
+from data_manifests.card_text import count_of, line, table
 
 __all__ = ["render"]
 
-MOST_ROWS = 12
 # Licences that Hugging Face knows by name; anything else is "other" with its own words.
 _CC = ("by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd")
-# What a value could begin a picture, a link or HTML with; the backslash, or it would undo its like.
-ESCAPED = str.maketrans(
-    {"\\": "\\\\", "!": "\\!", "[": "\\[", "]": "\\]", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
-)
 KNOWN_LICENCES = {"cc0-1.0", "apache-2.0", "mit", "unlicense", *(f"cc-{kind}-4.0" for kind in _CC)}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -24,7 +20,7 @@ def render(card: Card, *, files: Mapping[str, str] | None = None) -> str:
     """The page; `files` names the data files of each split, for the header."""
     pieces = (
         _header(card, files or {}),
-        (f"# {_line(card.about.name)}", "", _summary(card), ""),
+        (f"# {line(card.about.name)}", "", _summary(card), ""),
         _splits(card),
         _rights(card),
         _measures(card),
@@ -61,26 +57,26 @@ def _header(card: Card, files: Mapping[str, str]) -> Iterator[str]:
 def _summary(card: Card) -> str:
     return (
         f"{card.samples} aligned portraits with words and boxes, from {card.photos} photos"
-        f" by {_count(card.photographers, 'known photographer')}, of"
-        f" {_count(card.people, 'known person', 'known people')}."
+        f" by {count_of(card.photographers, 'known photographer')}, of"
+        f" {count_of(card.people, 'known person', 'known people')}."
     )
 
 
 def _splits(card: Card) -> Iterator[str]:
-    yield from _table("Samples", ("split", "samples"), card.splits.items())
+    yield from table("Samples", ("split", "samples"), card.splits.items())
 
 
 def _rights(card: Card) -> Iterator[str]:
     yield "## Rights and consent"
     yield ""
     yield (
-        f"The samples stand on {_count(card.consents, 'consent')};"
+        f"The samples stand on {count_of(card.consents, 'consent')};"
         f" {_of(card.minors, card.samples)} show somebody who was a minor when it was given."
     )
     yield ""
     for title, counts in card.counts.items():
         if title.startswith(("Licences", "Consent")):
-            yield from _table(title, ("value", "samples"), counts.items(), level=3)
+            yield from table(title, ("value", "samples"), counts.items(), level=3)
 
 
 def _measures(card: Card) -> Iterator[str]:
@@ -95,14 +91,14 @@ def _measures(card: Card) -> Iterator[str]:
     yield ""
     for title, counts in card.counts.items():
         if not title.startswith(("Licences", "Consent")):
-            yield from _table(title, ("value", "samples"), counts.items(), level=3)
+            yield from table(title, ("value", "samples"), counts.items(), level=3)
 
 
 def _judging(card: Card) -> Iterator[str]:
     yield "## How it was judged"
     yield ""
     yield (
-        f"{_count(card.answers, 'answer')} of {_count(card.reviewers, 'reviewer')} count"
+        f"{count_of(card.answers, 'answer')} of {count_of(card.reviewers, 'reviewer')} count"
         + (f", {card.voters_per_photo:.2f} per photo" if card.voters_per_photo is not None else "")
         + (
             f"; on average {100 * card.agreement:.0f} % of the voters agree with the decision."
@@ -112,13 +108,13 @@ def _judging(card: Card) -> Iterator[str]:
     )
     yield ""
     rows = ((g.name, g.thresholds or "-", g.judged, g.passed) for g in card.gates)
-    yield from _table("Gates", ("gate", "threshold", "judged", "passed"), rows, level=3, most=100)
+    yield from table("Gates", ("gate", "threshold", "judged", "passed"), rows, level=3, most=100)
 
 
 def _gaps(card: Card) -> Iterator[str]:
     yield "## Gaps"
     yield ""
-    yield from (f"- {_line(gap)}" for gap in card.gaps or ("None that the rules look for.",))
+    yield from (f"- {line(gap)}" for gap in card.gaps or ("None that the rules look for.",))
     yield ""
 
 
@@ -130,62 +126,27 @@ def _provenance(card: Card) -> Iterator[str]:
     yield f"Counted from {at}; the tables stood at {made or 'no version'}."
     yield ""
     if card.erased:
-        erased = ", ".join(f"{n} {_line(kind)}" for kind, n in card.erased.items())
+        erased = ", ".join(f"{n} {line(kind)}" for kind, n in card.erased.items())
         yield f"Erased from the tables on request: {erased}."
         yield ""
     if card.about.forgotten:
-        yield f"Erased from this copy since it was made: {_count(card.about.forgotten, 'sample')}."
+        forgotten = count_of(card.about.forgotten, "sample")
+        yield f"Erased from this copy since it was made: {forgotten}."
         yield ""
     if card.about.undescribed:
         yield (
             f"In no table any more, and so not counted above:"
-            f" {_count(card.about.undescribed, 'sample')} of this copy."
+            f" {count_of(card.about.undescribed, 'sample')} of this copy."
         )
         yield ""
     if card.about.left_out:
-        yield from _table("Left out of this copy", ("why", "samples"), card.about.left_out.items())
-
-
-def _table(
-    title: str,
-    columns: tuple[str, ...],
-    rows: Iterable[tuple[object, ...]],
-    *,
-    level: int = 2,
-    most: int = MOST_ROWS,
-) -> Iterator[str]:
-    body = list(rows)
-    if not body:
-        return
-    yield f"{'#' * level} {_line(title)}"
-    yield ""
-    yield "| " + " | ".join(columns) + " |"
-    yield "|" + "---|" * len(columns)
-    for row in body[:most]:
-        yield "| " + " | ".join(_cell(cell) for cell in row) + " |"
-    if len(body) > most:
-        rest = sum(int(str(row[-1])) for row in body[most:])
-        yield f"| {len(body) - most} others | " + "- | " * (len(columns) - 2) + f"{rest} |"
-    yield ""
-
-
-def _cell(cell: object) -> str:
-    return _line(str(cell)).replace("|", "\\|")
-
-
-def _line(text: str) -> str:
-    """The text on one line, without HTML, pictures and links: names come from files of others."""
-    return " ".join(text.split()).translate(ESCAPED)
+        yield from table("Left out of this copy", ("why", "samples"), card.about.left_out.items())
 
 
 def _yaml(text: str) -> str:
     """The text as a string of YAML that no name can break out of; readable where it can be."""
     told = (json.dumps(c, ensure_ascii=not c.isprintable())[1:-1] for c in text)
     return f'"{"".join(told)}"'
-
-
-def _count(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _of(count: int, total: int) -> str:

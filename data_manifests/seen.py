@@ -121,6 +121,7 @@ def _seen(
     version = (record.get("tables") or {}).get("samples")
     steps = sorted(p.name for p in (runs / name / "checkpoints").glob("step-*"))
     model = ["model"] if (runs / name / "model").is_dir() else []
+    model += sorted(f"exports/{p.name}" for p in (runs / name / "exports").glob("step-*"))
     return SeenBy(
         run=name,
         kind=str(record.get("kind", "")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import textwrap
@@ -16,11 +17,22 @@ from typing import Any
 
 from data_manifests.errors import InputError
 
-__all__ = ["FACTS", "TINY", "find_base", "find_prior", "folder_facts", "is_tiny"]
+__all__ = [
+    "FACTS",
+    "TINY",
+    "base_model",
+    "base_name",
+    "find_base",
+    "find_prior",
+    "folder_facts",
+    "is_tiny",
+]
 
 # In the root of every model folder we write: what it is and where it comes from.
 FACTS = "authface.json"
 TINY = "tiny"
+# The hub client's layout of its cache.
+_IN_HUB_CACHE = re.compile(r"/models--(?P<owner>[^/]+)--(?P<name>[^/]+)/snapshots/")
 
 
 def find_base(base: str, runs: Path) -> Path:
@@ -70,6 +82,24 @@ def folder_facts(folder: Path) -> dict[str, Any]:
             f"{folder / FACTS} can't be read: {error}.", "Export the model again."
         ) from error
     return facts
+
+
+def base_model(folder: Path) -> str | None:
+    """The hub id that a model folder comes from, itself or by what we trained it on; else none."""
+    told = folder_facts(folder).get("base_model")
+    if told:
+        return str(told)
+    found = _IN_HUB_CACHE.search(folder.as_posix())
+    return f"{found['owner']}/{found['name']}" if found else None
+
+
+def base_name(folder: Path) -> str:
+    """What may be said of a base in public: its hub id or its kind, never where it lies."""
+    facts = folder_facts(folder)
+    hub, sha256 = base_model(folder), str(facts.get("model_sha256", ""))
+    if facts.get("kind") in ("prior", "restorer"):
+        return f"{facts['kind']} {sha256[:12]}"
+    return hub or (TINY if facts.get("tiny") else "local model")
 
 
 def is_tiny(base: str | Path) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_manifests.seals import file_sha256
 from training.bases import FACTS
+from training.card import render
 from training.checkpoint import replace_folder
 from training.text_files import mend_text_files
 
@@ -118,22 +119,4 @@ def _finish(part: Path, index: dict[str, Any], facts: dict[str, Any]) -> None:
     (part / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     full = {**facts, "model_sha256": folder_sha256(part)}
     (part / FACTS).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
-    (part / "README.md").write_text(_card(full), encoding="utf-8")
-
-
-def _card(facts: dict[str, Any]) -> str:
-    purpose = {"prior": "text-to-image model of portraits", "restorer": "face-restoration model"}[
-        facts["kind"]
-    ]
-    warning = (
-        "**Made from the tiny random model, for testing code paths: it makes no good picture.**\n\n"
-        if facts["tiny"]
-        else ""
-    )
-    return (
-        f"---\nlibrary_name: diffusers\n---\n# AuthFace {facts['kind']}\n\n{warning}"
-        f"A {purpose}, trained for {facts['trained_steps']} steps at {facts['size']} px on "
-        f"{facts['samples']} samples (table versions {json.dumps(facts['table_versions'])}), "
-        f"from the base `{facts['base']}`, whose licence applies. "
-        "A restored face is a guess at what was there: never identify anyone by it.\n"
-    )
+    (part / "README.md").write_text(render(full), encoding="utf-8")

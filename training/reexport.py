@@ -17,6 +17,7 @@ from data_manifests.media import Workspace
 from data_manifests.records import Sample
 from data_manifests.store import Store
 from training.bases import FACTS, find_base, folder_facts
+from training.card_facts import card_facts
 from training.config import PriorConfig, RestorerConfig
 from training.run import Run
 
@@ -85,7 +86,7 @@ def _reopened(wanted: Reexport, store: Store, workspace: Workspace) -> Run[Any]:
     rows = store.read(Sample, record["tables"]["samples"])
     samples = [s for s in rows if s.split == "train" and s.weight > 0]
     cache = workspace.cache / record["kind"]
-    return Run(record["kind"], folder, config, base, workspace.media, cache, samples, record)
+    return Run(record["kind"], folder, config, base, workspace.media, cache, store, samples, record)
 
 
 def _record(folder: Path, workspace: Workspace) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def _write(wanted: Reexport, run: Run[Any], found: Checkpoint, target: Path) -> 
     from training.checkpoint import replace_folder
     from training.export import export_prior, export_restorer
 
-    facts = {**run.facts, "trained_steps": found.step}
+    facts = card_facts(run, found.step)
     stage = _stage(run, found)
     if wanted.form == "diffusers":
         if run.kind == "prior":

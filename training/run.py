@@ -23,7 +23,7 @@ from data_manifests.media import Workspace, write_atomic
 from data_manifests.records import Sample
 from data_manifests.store import Store
 from training import preflight
-from training.bases import find_base, folder_facts, is_tiny
+from training.bases import base_model, base_name, find_base, folder_facts, is_tiny
 from training.code_state import code_state
 from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
 from training.held_out import HeldOut, pick_held_out, require_usable
@@ -71,6 +71,7 @@ class Run(Generic[C]):
     base: Path
     media: Path
     cache: Path  # of this kind of run
+    store: Store
     samples: list[Sample]
     record: dict[str, Any]  # what config.json says
     held_out: HeldOut = field(default_factory=HeldOut)
@@ -78,9 +79,12 @@ class Run(Generic[C]):
     @property
     def facts(self) -> dict[str, Any]:
         """What stands beside the exported model, but for how far it was trained."""
-        named = ("kind", "tiny", "base", "base_sha256", "samples", "packages", "code", "config")
+        named = ("kind", "tiny", "base_sha256", "samples", "packages", "code")
         return {
             **{key: self.record[key] for key in named},
+            "config": {**self.record["config"], "base": base_name(self.base)},
+            "base": base_name(self.base),
+            "base_model": base_model(self.base),
             "table_versions": self.record["tables"],
             "prompt": self.config.identifier_prompt,
             "negative_prompt": self.config.negative_prompt,
@@ -206,6 +210,7 @@ def _opened(
             base_folder,
             workspace.media,
             workspace.cache / kind,
+            store,
             samples,
             record,
             held_out,

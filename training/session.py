@@ -11,6 +11,7 @@ import torch
 
 from training import checkpoint, loop, preflight
 from training.cache import Cache
+from training.card_facts import card_facts
 from training.config import PriorConfig, RestorerConfig
 from training.encoders import Encoders
 from training.export import copied_bytes, export_prior, export_restorer
@@ -77,7 +78,7 @@ def _train(run: Run[Any], stage: Prior | Restorer, export: Export) -> Iterator[S
             if number := told():
                 _save(run, stage, optimizer, done)
                 raise Stopped(done, number)
-    export({**run.facts, "trained_steps": done})
+    export(card_facts(run, done))
 
 
 def _encoders(run: Run[Any], base: Base) -> Encoders | None:

@@ -33,6 +33,7 @@ __all__ = ["UNET", "VAE", "make_tiny", "make_tokenizer", "quiet"]
 _CARD = """\
 ---
 library_name: diffusers
+license: apache-2.0
 ---
 # Tiny SDXL-shaped model
 
