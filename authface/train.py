@@ -232,13 +232,16 @@ def _sum_up(taken: Sequence[Step], folder: Path) -> None:
     if not taken:
         console.done(f"{folder.name} is complete: nothing to do")
     else:
-        few = max(1, len(taken) // 5)
-        before, after = (sum(s.loss for s in some) / few for some in (taken[:few], taken[-few:]))
+        made = [s for s in taken if not s.skipped]
+        few = max(1, len(made) // 5)
+        before, after = (sum(s.loss for s in some) / few for some in (made[:few], made[-few:]))
         seconds = sum(s.seconds for s in taken)
         console.done(
             f"steps {taken[0].step} to {taken[-1].step} in {seconds:.1f} s; "
             f"loss {before:.4f} -> {after:.4f} (means of the first and last {few})"
         )
+        if len(made) < len(taken):
+            console.note(f"{len(taken) - len(made)} updates left out: the loss was not finite")
     model = folder / "model"
     console.done(f"model: {model}")
     if is_tiny(model):

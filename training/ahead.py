@@ -88,6 +88,7 @@ class Preflight:
                 preflight.count_weights(config, base),
                 copied=copied_bytes(base, ahead.kind),
                 checkpoints=preflight.new_checkpoints(config, self.folder),
+                averaged=config.ema > 0,
             )
         except AuthFaceError as error:
             return [Fault("", error.wrong, error.todo)]

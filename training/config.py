@@ -66,6 +66,18 @@ class RunConfig(Section):
     clip: float = Field(
         default=1.0, gt=0, description="largest gradient norm of one group of weights"
     )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of the weights' moving average, which is exported then; 0: none",
+    )
+    bad_updates: int = Field(
+        default=3,
+        ge=1,
+        description="steps in a row without a finite loss and gradient that stop the run; "
+        "a single one is left out",
+    )
     seed: int = Field(
         default=0, ge=0, description="decides order, noise, flips, dropout and degradation"
     )

@@ -28,7 +28,7 @@ _LEFT_OUT = shutil.ignore_patterns("*.fp16.*", "*.onnx*", "*.msgpack", "openvino
 
 
 def export_prior(
-    unet: Any, base: Path, target: Path, facts: dict[str, Any], sampler: Sampler | None = None
+    unet: Any, base: Path, target: Path, facts: dict[str, Any], sampler: Sampler
 ) -> Path:
     """A StableDiffusionXLPipeline folder: the base with the trained U-Net in it, LoRA merged.
 
@@ -37,6 +37,7 @@ def export_prior(
     """
     with replace_folder(target) as part:
         index = _copy_base(base, part, without=("unet",))
+        index |= _fit_sampler(part, sampler)
         if getattr(unet, "peft_config", None):
             from training.lora import write_lora
 
@@ -44,8 +45,6 @@ def export_prior(
             unet.fuse_lora()
             unet.unload_lora()
         unet.save_pretrained(part / "unet")
-        if sampler is not None:
-            index |= _fit_sampler(part, sampler)
         _finish(part, {**index, "_class_name": "StableDiffusionXLPipeline"}, facts)
     return target
 

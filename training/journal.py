@@ -19,7 +19,10 @@ __all__ = ["Journal", "Step", "cut_back", "open_journal", "read_journal"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One update: its number from 1, the loss before it and its parts, the rate, the time."""
+    """One update: its number from 1, the loss before it and its parts, the rate, the time.
+
+    The loss of a step that was left out is not a number.
+    """
 
     step: int
     loss: float
@@ -29,6 +32,7 @@ class Step:
     samples_per_s: float
     # One for each sample of the batch, where a setting asks for them.
     notes: list[dict[str, Any]] = field(default_factory=list)
+    skipped: bool = False  # no update was made: the loss or a gradient was not finite
 
 
 class Journal:
@@ -39,19 +43,21 @@ class Journal:
 
     def write(self, step: Step) -> None:
         """Write one step; a reader sees whole lines."""
-        row = {
+        row: dict[str, Any] = {
             "step": step.step,
-            "loss": step.loss,
+            "loss": None if step.skipped else step.loss,
             "parts": step.parts,
             "lr": step.lr,
             "seconds": round(step.seconds, 4),
             "samples_per_s": round(step.samples_per_s, 3),
         }
+        if step.skipped:
+            row["skipped"] = True
         if step.notes:
             row["samples"] = step.notes
         self._lines.write(json.dumps(row) + "\n")
         self._lines.flush()
-        if self._board is not None:
+        if self._board is not None and not step.skipped:
             for name, value in {"loss": step.loss, "lr": step.lr, **step.parts}.items():
                 self._board.add_scalar(name, value, step.step)
 

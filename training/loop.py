@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_manifests.errors import AuthFaceError, CheckpointError
+from data_manifests.errors import CheckpointError
 from data_manifests.records import Sample
 from training import plan
 from training.batch import Batch
@@ -20,6 +20,7 @@ from training.config import RunConfig
 from training.journal import Step
 from training.readers import open_pool, reader_count
 from training.stage import Group, Loss, Stage
+from training.upkeep import NotFiniteError, Upkeep
 
 __all__ = ["capture", "make_optimizer", "put_weights", "resume", "train", "update"]
 
@@ -31,11 +32,14 @@ def train(
     config: RunConfig,
     optimizer: torch.optim.Optimizer,
     done: int,
+    upkeep: Upkeep | None = None,
 ) -> Iterator[Step]:
-    """Take the steps after `done`, yielding each when its update is made.
+    """Take the steps after `done`, yielding each when its update is made or left out.
 
-    Raises AuthFaceError before the update if the loss or a gradient is not finite.
+    Without an `upkeep` there is no average, and the first fault stops. Raises NotFiniteError before
+    the update if the loss or a gradient is not finite once too often in a row.
     """
+    upkeep = upkeep or Upkeep()
     steps = config.steps or 0
     readers = reader_count(config.readers)
     # The next step's samples are read, degraded and stacked while this one trains.
@@ -48,11 +52,17 @@ def train(
             if step + 1 < steps:
                 coming = ahead.submit(feed, step + 1)
             rate = _set_rates(optimizer, stage.groups, step, config.warmup)
-            loss, parts = update(stage, optimizer, batches, step=step, clip=config.clip)
+            loss, parts, made = math.nan, dict[str, float](), True
+            try:
+                loss, parts = update(stage, optimizer, batches, step=step, clip=config.clip)
+                upkeep.made()
+            except NotFiniteError as fault:
+                upkeep.missed(fault)
+                made = False
             seconds = time.perf_counter() - started
             count = sum(len(b.items) for b in batches)
             notes = [i.note for b in batches for i in b.items if i.note is not None]
-            yield Step(step + 1, loss, parts, rate, seconds, count / seconds, notes)
+            yield Step(step + 1, loss, parts, rate, seconds, count / seconds, notes, not made)
 
 
 def update(
@@ -66,12 +76,15 @@ def update(
     """One update of the weights: the loss over all batches before it, and its parts.
 
     The host waits for the device once, before the optimizer: a loss or gradient that is not finite
-    must stop it. Raises AuthFaceError then.
+    must stop it. Raises NotFiniteError then, the gradients gone.
     """
     loss, parts = _backward(stage, batches, step)
     norms = _clip(stage.groups, clip)
     values = torch.stack([loss, *parts.values(), *norms.values()]).tolist()
-    _must_be_finite(values[0], dict(zip(norms, values[1 + len(parts) :], strict=True)), step)
+    fault = _fault(values[0], dict(zip(norms, values[1 + len(parts) :], strict=True)), step)
+    if fault is not None:
+        optimizer.zero_grad(set_to_none=True)
+        raise fault
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     named = zip(parts, values[1 : 1 + len(parts)], strict=True)
@@ -87,18 +100,26 @@ def make_optimizer(groups: Sequence[Group], config: RunConfig) -> torch.optim.Op
     )
 
 
-def capture(stage: Stage, optimizer: torch.optim.Optimizer, step: int) -> Checkpoint:
-    """Weights and optimizer state by name, as they are after `step`."""
+def capture(
+    stage: Stage, optimizer: torch.optim.Optimizer, step: int, upkeep: Upkeep | None = None
+) -> Checkpoint:
+    """Weights, optimizer state and upkeep by name, as they are after `step`."""
     weights = _weights(stage.groups)
     moments = {
         f"{name}|{key}": value
         for name, parameter in weights.items()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
-    return Checkpoint(step, {"weights": dict(weights), "optimizer": moments}, {})
+    kept, state = (upkeep or Upkeep()).captured()
+    return Checkpoint(step, {"weights": dict(weights), "optimizer": moments, **kept}, state)
 
 
-def resume(stage: Stage, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+def resume(
+    stage: Stage,
+    optimizer: torch.optim.Optimizer,
+    checkpoint: Checkpoint,
+    upkeep: Upkeep | None = None,
+) -> None:
     """Put a checkpoint's state in place; CheckpointError if it belongs to other weights."""
     put_weights(stage, checkpoint)
     weights = _weights(stage.groups)
@@ -109,6 +130,8 @@ def resume(stage: Stage, optimizer: torch.optim.Optimizer, checkpoint: Checkpoin
         # weights and as they do, which the fused update relies on.
         place = value.clone().to(parameter.device) if key == "step" else torch.empty_like(parameter)
         optimizer.state.setdefault(parameter, {})[key] = place.detach().copy_(value)
+    if upkeep is not None:
+        upkeep.restore(checkpoint)
 
 
 def put_weights(stage: Stage, checkpoint: Checkpoint) -> None:
@@ -180,14 +203,15 @@ def _clip(groups: Sequence[Group], most: float) -> dict[str, Tensor]:
     return {g.name: norm(g.parameters().values(), most) for g in groups}
 
 
-def _must_be_finite(loss: float, norms: Mapping[str, float], step: int) -> None:
+def _fault(loss: float, norms: Mapping[str, float], step: int) -> NotFiniteError | None:
     wrong = [name for name, norm in norms.items() if not math.isfinite(norm)]
-    if wrong or not math.isfinite(loss):
-        what = f"the gradient of {', '.join(wrong)}" if wrong else "the loss"
-        raise AuthFaceError(
-            f"At step {step + 1} {what} is not a finite number; the weights were not touched.",
-            "Resume with a lower lr, or with precision = fp32.",
-        )
+    if not wrong and math.isfinite(loss):
+        return None
+    what = f"the gradient of {', '.join(wrong)}" if wrong else "the loss"
+    return NotFiniteError(
+        f"At step {step + 1} {what} is not a finite number; the weights were not touched.",
+        "Resume with a lower lr, or with precision = fp32.",
+    )
 
 
 def _weights(groups: Sequence[Group]) -> dict[str, Any]:

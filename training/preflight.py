@@ -131,16 +131,24 @@ def file_faults(sample: Sample, media: Path) -> list[Fault]:
     return [Fault(sample.sample_id, why, _INGEST) for why in said]
 
 
-def room(folder: Path, weights: tuple[int, int], *, copied: int, checkpoints: int) -> Room:
+def room(
+    folder: Path,
+    weights: tuple[int, int],
+    *,
+    copied: int,
+    checkpoints: int,
+    averaged: bool = False,
+) -> Room:
     """What a run in `folder` takes at its most and what its disk has.
 
     `weights` are the numbers of trained and of exported weights, `copied` the bytes of the base
     that go into the model, `checkpoints` how many more there will be. A trained weight has two
-    moments beside it.
+    moments beside it, and its average where one is kept.
     """
     trained, exported = weights
     standing = next(p for p in (folder, *folder.parents) if p.exists())
-    needed = checkpoints * 3 * _FLOAT * trained + _FLOAT * exported + copied
+    numbers = 4 if averaged else 3
+    needed = checkpoints * numbers * _FLOAT * trained + _FLOAT * exported + copied
     return Room(needed, shutil.disk_usage(standing).free)
 
 

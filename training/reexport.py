@@ -135,9 +135,8 @@ def _write(wanted: Reexport, run: Run[Any], found: Checkpoint, target: Path) -> 
         else:
             # Programs list LoRA files by their names alone, so it says what it is.
             name = f"{wanted.run}-step-{found.step:06d}.safetensors"
-            sampler = stage.schedule.sampler(stage.base.pipeline.scheduler.config)
-            about = kohya_file(stage.unet, facts, sampler["prediction_type"])
-            (part / name).write_bytes(about)
+            prediction = stage.schedule.prediction_type
+            (part / name).write_bytes(kohya_file(stage.unet, facts, prediction))
         (part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
@@ -148,6 +147,7 @@ def _stage(run: Run[Any], found: Checkpoint) -> Any:
     from training.loop import put_weights
     from training.models import load_base
     from training.stages import Prior, Restorer
+    from training.upkeep import exported
 
     here: dict[str, Any] = {"device": "cpu", "compile": "off"}
     if run.kind == "prior":
@@ -156,5 +156,5 @@ def _stage(run: Run[Any], found: Checkpoint) -> Any:
     base = load_base(run.base, torch.device("cpu"))
     stage: Prior | Restorer
     stage = (Prior if run.kind == "prior" else Restorer)(base, config, run.media)
-    put_weights(stage, found)
+    put_weights(stage, exported(found))
     return stage

@@ -57,6 +57,7 @@ _FREE = {
     "log_recipes",
     "validate_every",
     "validate_on",
+    "bad_updates",
 }
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 

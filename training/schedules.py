@@ -36,6 +36,11 @@ class Schedule:
     min_snr: float = 0.0
     from_zero: bool = False  # whether the last level is noise alone
 
+    @property
+    def prediction_type(self) -> str:
+        """What diffusers calls it."""
+        return _NAMES[self.kind]
+
     def draw(self, rng: torch.Generator) -> Tensor:
         """A timestep for one sample, of shape (1,): a whole number, or for flow T sigma."""
         steps = len(self.alpha_bar_T)

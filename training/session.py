@@ -23,6 +23,7 @@ from training.run import Run
 from training.signals import Stopped, hearing
 from training.stage import Stage
 from training.stages import Prior, Restorer
+from training.upkeep import Upkeep, make_upkeep
 
 __all__ = ["train_prior", "train_restorer"]
 
@@ -64,21 +65,26 @@ def train_restorer(run: Run[RestorerConfig]) -> Iterator[Step]:
 def _train(run: Run[Any], stage: Prior | Restorer, export: Export) -> Iterator[Step]:
     config = run.config
     optimizer = loop.make_optimizer(stage.groups, config)
-    done = _go_on(run, stage, optimizer)
+    upkeep = make_upkeep(stage, config)
+    done = _go_on(run, stage, optimizer, upkeep)
     with hearing() as told, open_journal(run.folder, tensorboard=config.tensorboard) as journal:
         monitor = Monitor(run, stage, journal)
         monitor.before(done)
-        for step in loop.train(stage, run.samples, config=config, optimizer=optimizer, done=done):
+        taken = loop.train(
+            stage, run.samples, config=config, optimizer=optimizer, done=done, upkeep=upkeep
+        )
+        for step in taken:
             journal.write(step)
             done = step.step
             monitor.after(done)
             if done == config.steps or done % config.save_every == 0:
-                _save(run, stage, optimizer, done)
+                _save(run, loop.capture(stage, optimizer, done, upkeep))
             yield step
             if number := told():
-                _save(run, stage, optimizer, done)
+                _save(run, loop.capture(stage, optimizer, done, upkeep))
                 raise Stopped(done, number)
-    export(card_facts(run, done))
+    with upkeep.worn():
+        export(card_facts(run, done))
 
 
 def _encoders(run: Run[Any], base: Base) -> Encoders | None:
@@ -120,21 +126,22 @@ def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
         (trained, exported),
         copied=copied_bytes(run.base, run.kind),
         checkpoints=preflight.new_checkpoints(run.config, run.folder),
+        averaged=run.config.ema > 0,
     )
     preflight.require_room(found)
 
 
-def _go_on(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer) -> int:
+def _go_on(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer, upkeep: Upkeep) -> int:
     found = checkpoint.newest(run.folder / "checkpoints")
     if found is not None:
-        loop.resume(stage, optimizer, found)
+        loop.resume(stage, optimizer, found, upkeep)
     done = found.step if found else 0
     cut_back(run.folder, done)
     return done
 
 
-def _save(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer, done: int) -> None:
+def _save(run: Run[Any], state: checkpoint.Checkpoint) -> None:
     """Save unless this step is saved already: a signal may come just after a regular checkpoint."""
     folder = run.folder / "checkpoints"
-    if checkpoint.fault(folder / f"step-{done:06d}") is not None:
-        checkpoint.save(folder, loop.capture(stage, optimizer, done), keep=run.config.keep)
+    if checkpoint.fault(folder / f"step-{state.step:06d}") is not None:
+        checkpoint.save(folder, state, keep=run.config.keep)

@@ -116,7 +116,7 @@ def test_a_lora_run_leaves_both_files_and_either_on_the_base_draws_as_the_merged
 def test_alpha_and_modules_of_any_kind_survive_both_forms(
     lora: dict[str, Any], tiny_base: Path, tmp_path: Path
 ) -> None:
-    model = export_prior(moved_unet(tiny_base, **lora), tiny_base, tmp_path / "model", FACTS)
+    model = export_prior(moved_unet(tiny_base, **lora), tiny_base, tmp_path / "model", FACTS, dict)
     merged = picture(StableDiffusionXLPipeline.from_pretrained(model))
     for name in (DIFFUSERS_FILE, KOHYA_FILE):
         np.testing.assert_allclose(with_lora(tiny_base, model / "lora", name), merged, atol=1e-4)
@@ -127,7 +127,7 @@ def test_a_dora_survives_diffusers_form_and_kohyas_holds_its_magnitudes(
 ) -> None:
     """diffusers drops `dora_scale`, so kohya's form is merged here, by LyCORIS' rule."""
     unet = moved_unet(tiny_base, use_dora=True)
-    model = export_prior(unet, tiny_base, tmp_path / "model", FACTS)
+    model = export_prior(unet, tiny_base, tmp_path / "model", FACTS, dict)
     merged = picture(StableDiffusionXLPipeline.from_pretrained(model))
     np.testing.assert_allclose(
         with_lora(tiny_base, model / "lora", DIFFUSERS_FILE), merged, atol=1e-4
@@ -243,7 +243,7 @@ def test_kohyas_file_says_what_it_is_and_the_same_weights_make_the_same_bytes(
     again = copy.deepcopy(unet)
     expected = kohya_tensors(unet)
     folder, other = (
-        export_prior(one, tiny_base, tmp_path / name, FACTS) / "lora"
+        export_prior(one, tiny_base, tmp_path / name, FACTS, dict) / "lora"
         for one, name in ((unet, "one"), (again, "two"))
     )
     for name in (DIFFUSERS_FILE, KOHYA_FILE):

@@ -263,7 +263,10 @@ def test_a_run_keeps_to_the_table_version_it_began_with(filled: Filled, tiny_bas
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(filled: Filled, tiny_base: Path) -> None:
-    """A rate that throws the weights far off makes the second loss infinite or not a number."""
+    """A rate that throws the weights far off makes the second loss infinite or not a number.
+
+    Two updates are left out, the third in a row stops the run; the count goes through a resume.
+    """
     steps = run("prior", filled, tiny_base, "wild", lr=1e25, clip=1e9, save_every=1)
     with pytest.raises(AuthFaceError, match="not a finite number; the weights were not touched"):
         list(steps)
@@ -273,6 +276,33 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(filled: Filled, tiny_
     assert end.step == taken[-1]
     assert all(t.isfinite().all() for t in end.tensors["weights"].values())
     assert not (filled[0].runs / "wild" / "model").exists()
+    rows = read_journal(filled[0].runs / "wild")
+    made = [row["step"] for row in rows if not row.get("skipped")]
+    assert taken == [*made, made[-1] + 1, made[-1] + 2]
+    assert all(row["loss"] is None for row in rows[len(made) :])
+    assert end.state["bad_updates"] == 2
+    before = {k: v.clone() for k, v in end.tensors["weights"].items()}
+    again = run("prior", filled, tiny_base, "wild", lr=1e25, clip=1e9, save_every=1, resume=True)
+    with pytest.raises(AuthFaceError, match=f"At step {taken[-1] + 1} "):
+        list(again)
+    # How many are borne may be changed for a resume.
+    more = run(
+        "prior",
+        filled,
+        tiny_base,
+        "wild",
+        lr=1e25,
+        clip=1e9,
+        save_every=1,
+        bad_updates=5,
+        resume=True,
+    )
+    with pytest.raises(AuthFaceError):
+        list(more)
+    last = newest(filled[0].runs / "wild" / "checkpoints")
+    assert last is not None
+    assert last.step == min(taken[-1] + 2, 6)
+    assert all(torch.equal(v, last.tensors["weights"][k]) for k, v in before.items())
 
 
 def test_consent_is_asked_at_start_and_at_resume(filled: Filled, tiny_base: Path) -> None:
