@@ -81,7 +81,8 @@ class Validator:
         return self._items
 
     def _item(self, sample: Sample, index: int) -> Item:
-        return self._stage.item(sample, _STEP, index)
+        item: Item = self._stage.item(sample, _STEP, index)
+        return item
 
     def _swapped(self) -> list[Item]:
         """Each sample with the next one's degraded picture as its condition."""
@@ -132,7 +133,7 @@ def _still(stage: Prior | Restorer) -> Any:
     fixed: dict[str, Any] = {"seed": _SEED, "flip": 0.0, "prompt_dropout": 0.0}
     if isinstance(stage, Restorer):
         fixed["log_recipes"] = 0
-    still.config = stage.config.model_copy(update=fixed)  # type: ignore[assignment]
+    still.config = stage.config.model_copy(update=fixed)
     still.encoders = None
     return still
 
