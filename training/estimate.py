@@ -133,8 +133,8 @@ class _Pass:
             self.frozen = [self.unet]  # its own teacher, with the LoRA switched off
         elif guided:
             self.frozen = [UNet2DConditionModel(**sizes.unet)]
-        for model in (self.trained[0], self.controlnet):
-            if config.gradient_checkpointing and model is not None:
+        if config.gradient_checkpointing:
+            for model in (self.trained[0], self.unet):
                 model.train().enable_gradient_checkpointing()
         self.teacher_passes = 3 if guided else 0
 

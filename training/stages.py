@@ -134,7 +134,9 @@ class Restorer(SharedStage):
         if self.bf16:
             base.settle_words([None, config.identifier_prompt])
         if config.gradient_checkpointing:
-            self.controlnet.enable_gradient_checkpointing()
+            # The frozen U-Net too: the ControlNet's gradient comes through its decoder.
+            for model in (self.controlnet, base.unet):
+                model.enable_gradient_checkpointing()
         self.groups = (
             Group("controlnet", self.controlnet, config.lr or 0.0),
             Group("critics", self.facial.critics, config.facial.lr),

@@ -68,6 +68,13 @@ def test_bf16_learns_what_float32_learns_to_its_rounding(
     assert rounded != exact
 
 
+def test_checkpointing_both_models_of_stage_two_changes_no_bit(base: Base, filled: Filled) -> None:
+    plain = trained(restorer(base, filled), filled)
+    stage = restorer(load_base(base.folder, CPU), filled, gradient_checkpointing=True)
+    assert trained(stage, filled) == plain
+    assert any(getattr(m, "gradient_checkpointing", False) for m in stage.base.unet.modules())
+
+
 def test_stage_two_lets_the_text_encoders_go_once_its_words_are_known(
     base: Base, filled: Filled
 ) -> None:
