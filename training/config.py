@@ -62,6 +62,9 @@ class RunConfig(Section):
     warmup: int = Field(
         default=0, ge=0, description="updates over which the learning rate rises from zero"
     )
+    optimizer: Literal["adamw", "adamw8bit"] = Field(
+        default="adamw", description="adamw8bit keeps its moments in 8 bits, by bitsandbytes"
+    )
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(
         default=1.0, gt=0, description="largest gradient norm of one group of weights"
@@ -164,6 +167,19 @@ class PriorConfig(RunConfig):
     lora_rank: int = Field(
         default=0, ge=0, description="0 trains the whole U-Net, else LoRA of this rank"
     )
+    lora_alpha: float = Field(
+        default=0.0, ge=0, description="over the rank it scales a LoRA; 0: as much as the rank"
+    )
+    dora: bool = Field(
+        default=False, description="train the lengths of the weights' rows beside the LoRA"
+    )
+
+    @field_validator("lora_alpha", "dora")
+    @classmethod
+    def _of_a_lora(cls, value: float, info: ValidationInfo) -> float:
+        if value and not info.data.get("lora_rank"):
+            raise ValueError("set lora_rank too")
+        return value
 
 
 class FacialConfig(Section):

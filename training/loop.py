@@ -18,6 +18,7 @@ from training.batch import Batch
 from training.checkpoint import Checkpoint
 from training.config import RunConfig
 from training.journal import Step
+from training.optimizers import make_optimizer, moments, put_moments
 from training.readers import open_pool, reader_count
 from training.stage import Group, Loss, Stage
 from training.upkeep import NotFiniteError, Upkeep
@@ -91,27 +92,14 @@ def update(
     return values[0], {name: value for name, value in named if not math.isnan(value)}
 
 
-def make_optimizer(groups: Sequence[Group], config: RunConfig) -> torch.optim.Optimizer:
-    """AdamW with one group of parameters per group of weights."""
-    fused = all(p.is_cuda for g in groups for p in g.parameters().values())
-    rows = [{"params": list(g.parameters().values()), "lr": g.lr, "name": g.name} for g in groups]
-    return torch.optim.AdamW(
-        rows, betas=(0.9, 0.999), weight_decay=config.weight_decay, fused=fused
-    )
-
-
 def capture(
     stage: Stage, optimizer: torch.optim.Optimizer, step: int, upkeep: Upkeep | None = None
 ) -> Checkpoint:
     """Weights, optimizer state and upkeep by name, as they are after `step`."""
     weights = _weights(stage.groups)
-    moments = {
-        f"{name}|{key}": value
-        for name, parameter in weights.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
     kept, state = (upkeep or Upkeep()).captured()
-    return Checkpoint(step, {"weights": dict(weights), "optimizer": moments, **kept}, state)
+    tensors = {"weights": dict(weights), "optimizer": moments(optimizer, weights), **kept}
+    return Checkpoint(step, tensors, state)
 
 
 def resume(
@@ -122,14 +110,7 @@ def resume(
 ) -> None:
     """Put a checkpoint's state in place; CheckpointError if it belongs to other weights."""
     put_weights(stage, checkpoint)
-    weights = _weights(stage.groups)
-    for full_name, value in checkpoint.tensors["optimizer"].items():
-        name, key = full_name.split("|")
-        parameter = weights[name]
-        # AdamW's count of steps stays on the CPU unless it is fused; the moments lie with their
-        # weights and as they do, which the fused update relies on.
-        place = value.clone().to(parameter.device) if key == "step" else torch.empty_like(parameter)
-        optimizer.state.setdefault(parameter, {})[key] = place.detach().copy_(value)
+    put_moments(optimizer, _weights(stage.groups), checkpoint.tensors["optimizer"])
     if upkeep is not None:
         upkeep.restore(checkpoint)
 

@@ -219,7 +219,10 @@ def _note(example: Example, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_unet(unet: Any, config: PriorConfig) -> None:
-    """Make the U-Net trainable: all of it, or a LoRA on its attention."""
+    """Make the U-Net trainable: all of it, or a LoRA or DoRA on its attention.
+
+    Sources: Hu et al. 2022, eq. 3; Liu et al. 2024 (DoRA), eq. 5.
+    """
     if config.lora_rank:
         from peft import LoraConfig
 
@@ -228,7 +231,12 @@ def open_unet(unet: Any, config: PriorConfig) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             unet.add_adapter(
-                LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, target_modules=targets)
+                LoraConfig(
+                    r=config.lora_rank,
+                    lora_alpha=config.lora_alpha or config.lora_rank,
+                    target_modules=targets,
+                    use_dora=config.dora,
+                )
             )
     else:
         unet.requires_grad_(True)
