@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 
-__all__ = ["line_chart"]
+__all__ = ["line_chart", "series_chart"]
 
 WIDTH, HEIGHT = 560, 200
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 28
@@ -36,6 +37,37 @@ def line_chart(steps: Sequence[int], values: Sequence[float], *, label: str) -> 
         f'from {pairs[0][1]:.3g} to {pairs[-1][1]:.3g} over {len(pairs)} steps">'
         f"{_grid(low, high)}"
         f'<polyline class="raw" points="{raw}"/><polyline class="smooth" points="{smooth}"/>'
+        f'<text x="{LEFT}" y="{HEIGHT - 8}">step {first}</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">step {last}</text></svg>'
+    )
+
+
+def series_chart(series: Mapping[str, Sequence[tuple[int, float]]], *, label: str) -> str:
+    """An SVG of several curves over the same steps, told apart by the classes c0, c1 and so on.
+
+    Each curve's name is its tooltip; whoever draws the chart writes the legend. Empty without two
+    points in any.
+    """
+    every = [pair for pairs in series.values() for pair in pairs]
+    if max((len(pairs) for pairs in series.values()), default=0) < 2:
+        return ""
+    low, high = min(v for _, v in every), max(v for _, v in every)
+    high = high if high > low else low + 1.0
+    first, last = min(s for s, _ in every), max(s for s, _ in every)
+
+    def place(step: int, value: float) -> str:
+        x = LEFT + (step - first) / max(last - first, 1) * (WIDTH - LEFT - RIGHT)
+        y = TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return f"{x:.1f},{y:.1f}"
+
+    curves = "".join(
+        f'<polyline class="series c{number}" points="{" ".join(place(*p) for p in pairs)}">'
+        f"<title>{escape(name)}</title></polyline>"
+        for number, (name, pairs) in enumerate(series.items())
+    )
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(label)}">{_grid(low, high)}{curves}'
         f'<text x="{LEFT}" y="{HEIGHT - 8}">step {first}</text>'
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">step {last}</text></svg>'
     )

@@ -32,6 +32,7 @@ from authface import (
     train,
     train_ahead,
     train_export,
+    train_look,
 )
 from data_manifests.errors import AuthFaceError
 
@@ -99,6 +100,7 @@ app.command("subject-report")(erasing.subject_report)
 app.add_typer(models.app, name="models", help="Model files that others publish: get, check.")
 train.app.add_typer(train_ahead.app)
 train.app.add_typer(train_export.app)
+train.app.add_typer(train_look.app)
 app.add_typer(train.app, name="train", help="Stage 1, the prior, and stage 2, the restorer.")
 app.command()(restoring.restore)
 app.command()(restoring.evaluate)

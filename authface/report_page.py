@@ -167,7 +167,7 @@ def _runs(folder: Path) -> list[Path]:
 
 
 def _run_view(run: Path) -> dict[str, Any]:
-    stats = read_journal(run)
+    stats = [s for s in read_journal(run) if s["loss"] is not None]
     losses = [float(s["loss"]) for s in stats]
     return {
         "name": run.name,

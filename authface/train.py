@@ -70,7 +70,7 @@ def prior(
         return
     named = name or _name(place, "prior", resume)
     taken = run.train_prior(config, store=store, workspace=place, name=named, resume=resume)
-    _follow(taken, place.runs / named)
+    _follow(taken, place, named)
 
 
 @app.command()
@@ -109,7 +109,7 @@ def restorer(
     taken = run.train_restorer(
         config, prior=stands_on, store=store, workspace=place, name=named, resume=resume
     )
-    _follow(taken, place.runs / named)
+    _follow(taken, place, named)
 
 
 @app.command()
@@ -212,10 +212,12 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + key, value
 
 
-def _follow(steps: Iterator[Step], folder: Path) -> None:
+def _follow(steps: Iterator[Step], place: Workspace, name: str) -> None:
     """Show a run while it goes, and what came of it."""
+    from authface.train_look import write_run_page
     from training.signals import Stopped
 
+    folder = place.runs / name
     listen()
     console.say(f"training in {folder}")
     try:
@@ -224,6 +226,7 @@ def _follow(steps: Iterator[Step], folder: Path) -> None:
         console.note(str(stopped))
         raise typer.Exit(stopped.exit_code) from None
     _sum_up(taken, folder)
+    console.say(f"  curves and pictures: {write_run_page(place, name)}")
 
 
 def _sum_up(taken: Sequence[Step], folder: Path) -> None:

@@ -35,6 +35,8 @@ from restore.sampling import (
 __all__ = [
     "Restoration",
     "Restorer",
+    "as_face",
+    "decode_faces",
     "encode_faces",
     "laid_out",
     "load_pipeline",
@@ -57,12 +59,19 @@ class Restoration:
 class Restorer:
     """Restores aligned faces; made by `open_restorer`."""
 
-    def __init__(self, pipe: Any, facts: ModelFacts, config: RestoreConfig) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        facts: ModelFacts,
+        config: RestoreConfig,
+        words: dict[str, Tensor] | None = None,
+    ) -> None:
         self.facts = facts
         self.config = config
         self.steps = config.steps_for(tiny=facts.tiny)
         self._pipe = pipe
-        self._words = _encode_prompts(pipe, facts, guided=config.guidance > 1)
+        # By diffusers' names where they are known; else the text encoders are let go after it.
+        self._words = words or _encode_prompts(pipe, facts, guided=config.guidance > 1)
         # How many faces share a batch moves the last bits of float sums, on every device.
         alone = pipe.device.type == "cpu" if config.exact is None else config.exact
         self._batch = 1 if alone else config.batch
@@ -113,7 +122,7 @@ class Restorer:
         pixels_BHWC = torch.from_numpy(np.stack(faces)).to(self._pipe.vae.device)
         image_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float() / 255
         latent_BCHW = self.sample(image_BCHW, seeds, fidelity)
-        return [_to_face(face_CHW) for face_CHW in _decode(self._pipe.vae, latent_BCHW)]
+        return [as_face(face_CHW) for face_CHW in decode_faces(self._pipe.vae, latent_BCHW)]
 
     @torch.no_grad()
     def sample(self, image_BCHW: Tensor, seeds: Sequence[int], fidelity: float) -> Tensor:
@@ -205,7 +214,8 @@ def encode_faces(vae: Any, image_BCHW: Tensor) -> Tensor:
     return scaled_BCHW
 
 
-def _decode(vae: Any, latent_BCHW: Tensor) -> Tensor:
+def decode_faces(vae: Any, latent_BCHW: Tensor) -> Tensor:
+    """Faces of scaled latents, about 0 to 1 and not clipped."""
     latent_BCHW = latent_BCHW.to(vae.dtype)
     mean, std = _latent_norm(vae, latent_BCHW)
     image_BCHW: Tensor = vae.decode(latent_BCHW / vae.config.scaling_factor * std + mean).sample
@@ -219,7 +229,8 @@ def _latent_norm(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     return like.new_tensor(mean).view(1, -1, 1, 1), like.new_tensor(std).view(1, -1, 1, 1)
 
 
-def _to_face(image_CHW: Tensor) -> Restoration:
+def as_face(image_CHW: Tensor) -> Restoration:
+    """A decoded face as 8-bit pixels, or that it is not made of numbers."""
     if not bool(torch.isfinite(image_CHW).all()):
         return Restoration(None, "the model returned values that are no numbers")
     bytes_HWC = (image_CHW.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)

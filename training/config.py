@@ -133,7 +133,23 @@ class RunConfig(Section):
         description="updates between losses on held-out samples, at the first and last too; 0: off",
     )
     validate_on: int = Field(default=16, ge=1, description="held-out samples at the most")
+    grid_every: int = Field(
+        default=0,
+        ge=0,
+        description="updates between grids of pictures that the model makes, at the first and last "
+        "too; 0: off",
+    )
+    grid_of: int = Field(default=4, ge=1, le=4, description="held-out samples in a grid")
     tensorboard: bool = Field(default=False, description="also write event files for TensorBoard")
+    wandb: bool = Field(
+        default=False,
+        description="also send figures and settings, no pictures, to Weights & Biases",
+    )
+    peak_tflops: float | None = Field(
+        default=None,
+        gt=0,
+        description="the device's peak of dense bf16 products, where AuthFace does not know it",
+    )
     identifier_prompt: str = Field(default=IDENTIFIER_PROMPT, min_length=1)
     negative_prompt: str = Field(default=NEGATIVE_PROMPT, min_length=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,16 @@ class HeldOut:
 
     samples: tuple[Sample, ...] = ()
     seen: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same samples in the same order: losses of others can't be compared."""
+        told = "\n".join(s.sample_id for s in self.samples)
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+    def first(self, count: int) -> HeldOut:
+        """No more than the first `count` of them."""
+        return HeldOut(self.samples[:count], self.seen)
 
 
 def pick_held_out(rows: Sequence[Sample], count: int) -> HeldOut:

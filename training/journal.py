@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from data_manifests.errors import MissingExtra
+import numpy as np
+
+from training.boards import Board, open_boards
+
+if TYPE_CHECKING:
+    from training.throughput import Gauge
 
 __all__ = ["Journal", "Step", "cut_back", "open_journal", "read_journal"]
 
@@ -38,8 +43,9 @@ class Step:
 class Journal:
     """Writes steps to stats.jsonl and, if there is one, to a TensorBoard writer."""
 
-    def __init__(self, lines: Any, board: Any = None) -> None:
+    def __init__(self, lines: Any, board: Board | None = None) -> None:
         self._lines, self._board = lines, board
+        self.gauge: Gauge | None = None  # set where the device's peak is known
 
     def write(self, step: Step) -> None:
         """Write one step; a reader sees whole lines."""
@@ -53,12 +59,16 @@ class Journal:
         }
         if step.skipped:
             row["skipped"] = True
+        scalars = {"loss": step.loss, "lr": step.lr, **step.parts}
+        scalars["samples_per_s"] = step.samples_per_s
+        if self.gauge is not None:
+            row["mfu"] = scalars["mfu"] = round(self.gauge.mfu(step.samples_per_s), 4)
         if step.notes:
             row["samples"] = step.notes
         self._lines.write(json.dumps(row) + "\n")
         self._lines.flush()
         if self._board is not None and not step.skipped:
-            for name, value in {"loss": step.loss, "lr": step.lr, **step.parts}.items():
+            for name, value in scalars.items():
                 self._board.add_scalar(name, value, step.step)
 
     def note(self, kind: str, step: int, facts: dict[str, Any], scalars: dict[str, float]) -> None:
@@ -69,17 +79,23 @@ class Journal:
             for name, value in scalars.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
+    def picture(self, name: str, step: int, image: Any, of: Sequence[str]) -> None:
+        """Show an RGB picture of the samples `of` on the boards that take pictures."""
+        if self._board is not None:
+            self._board.add_image(name, np.asarray(image, np.uint8), step, of)
+
 
 @contextlib.contextmanager
-def open_journal(folder: Path, *, tensorboard: bool) -> Iterator[Journal]:
+def open_journal(
+    folder: Path, *, tensorboard: bool = False, wandb: bool = False
+) -> Iterator[Journal]:
     """The journal of the run in `folder`, to be added to."""
-    board = _board(folder) if tensorboard else None
+    boards = open_boards(folder, tensorboard=tensorboard, wandb=wandb)
     try:
         with (folder / "stats.jsonl").open("a", encoding="utf-8") as lines:
-            yield Journal(lines, board)
+            yield Journal(lines, boards)
     finally:
-        if board is not None:
-            board.close()
+        boards.close()
 
 
 def read_journal(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
@@ -105,11 +121,3 @@ def cut_back(folder: Path, step: int) -> None:
     part = path.with_suffix(".part")
     part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     part.replace(path)
-
-
-def _board(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtra("tensorboard", "training", "Writing TensorBoard events") from error
-    return SummaryWriter(folder / "tensorboard")

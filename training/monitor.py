@@ -3,39 +3,63 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
+from training.estimate import read_sizes
+from training.grids import TINY, draw_grid, grid_files, write_grid
 from training.journal import Journal, read_journal
+from training.previews import Previews
 from training.run import Run
 from training.stages import Prior, Restorer
+from training.throughput import make_gauge
 from training.validate import Validator
 
 __all__ = ["Monitor"]
 
 log = logging.getLogger(__name__)
 
+Worn = Callable[[], AbstractContextManager[None]]
+
 
 class Monitor:
-    """Validates a run as its settings ask, and writes what it finds to the run's journal."""
+    """Validates a run and draws its grids as its settings ask, into its journal and folder."""
 
-    def __init__(self, run: Run[Any], stage: Prior | Restorer, journal: Journal) -> None:
+    def __init__(
+        self, run: Run[Any], stage: Prior | Restorer, journal: Journal, worn: Worn = nullcontext
+    ) -> None:
         self._run, self._journal = run, journal
-        self._validator = Validator(stage, run.held_out) if run.config.validate_every else None
-        if self._validator is not None and run.held_out.seen:
-            log.warning(
-                "no sample is in the validation split: losses are of samples that are trained on"
-            )
+        self._worn = worn  # puts the weights that would be exported in place while it is entered
+        config, held_out = run.config, run.held_out
+        device = stage.base.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+        journal.gauge = make_gauge(config, read_sizes(run.base), name)
+        self._validator = self._previews = None
+        if config.validate_every:
+            self._validator = Validator(stage, held_out.first(config.validate_on))
+        if config.grid_every:
+            tiny = bool(run.record["tiny"])
+            self._previews = Previews(stage, held_out.first(config.grid_of), tiny=tiny)
+        if held_out.seen:
+            log.warning("no sample is in the validation split: those looked at are trained on too")
 
     def before(self, done: int) -> None:
         """Look at the weights that a run begins with, unless it did so before."""
         if done == 0 and not read_journal(self._run.folder, "validation"):
             self._validate(0)
+        if done == 0 and not grid_files(self._run.folder):
+            self._draw(0)
 
     def after(self, step: int) -> None:
         """Look at the weights after a step, if it is one of those; the last one always is."""
         if self._due(step, self._run.config.validate_every):
             self._validate(step)
+        if self._due(step, self._run.config.grid_every):
+            self._draw(step)
 
     def _due(self, step: int, every: int) -> bool:
         return every > 0 and (step % every == 0 or step == self._run.config.steps)
@@ -43,6 +67,17 @@ class Monitor:
     def _validate(self, step: int) -> None:
         if self._validator is None:
             return
-        found = self._validator.validate(step)
+        with self._worn():
+            found = self._validator.validate(step)
         facts = asdict(found)
         self._journal.note("validation", facts.pop("step"), facts, found.means)
+
+    def _draw(self, step: int) -> None:
+        if self._previews is None:
+            return
+        with self._worn():
+            grid = self._previews.make()
+        title = f"{self._run.folder.name}, {self._run.kind}, step {step}"
+        image = draw_grid(grid, title=title, note=TINY if self._run.record["tiny"] else "")
+        write_grid(self._run.folder, step, grid, image)
+        self._journal.picture("grid", step, image, grid.samples)

@@ -58,6 +58,10 @@ _FREE = {
     "validate_every",
     "validate_on",
     "bad_updates",
+    "grid_every",
+    "grid_of",
+    "wandb",
+    "peak_tflops",
 }
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
@@ -177,9 +181,13 @@ def held_out_samples(store: Store, version: int | None, media: Path, config: Run
 
     Raises as `training_samples` does.
     """
-    if version is None or not config.validate_every:
+    count = max(
+        config.validate_on if config.validate_every else 0,
+        config.grid_of if config.grid_every else 0,
+    )
+    if version is None or not count:
         return HeldOut()
-    found = pick_held_out(store.read(Sample, version), config.validate_on)
+    found = pick_held_out(store.read(Sample, version), count)
     require_usable(store, found.samples, media)
     return found
 

@@ -67,8 +67,9 @@ def _train(run: Run[Any], stage: Prior | Restorer, export: Export) -> Iterator[S
     optimizer = loop.make_optimizer(stage.groups, config)
     upkeep = make_upkeep(stage, config)
     done = _go_on(run, stage, optimizer, upkeep)
-    with hearing() as told, open_journal(run.folder, tensorboard=config.tensorboard) as journal:
-        monitor = Monitor(run, stage, journal)
+    boards = {"tensorboard": config.tensorboard, "wandb": config.wandb}
+    with hearing() as told, open_journal(run.folder, **boards) as journal:
+        monitor = Monitor(run, stage, journal, upkeep.worn)
         monitor.before(done)
         taken = loop.train(
             stage, run.samples, config=config, optimizer=optimizer, done=done, upkeep=upkeep

@@ -132,7 +132,7 @@ class Restorer(SharedStage):
         for model in (base.unet, self.controlnet):
             speed.prepare(model, config, base.device)
         if self.bf16:
-            base.settle_words([None, config.identifier_prompt])
+            base.settle_words([None, config.identifier_prompt, config.negative_prompt])
         if config.gradient_checkpointing:
             # The frozen U-Net too: the ControlNet's gradient comes through its decoder.
             for model in (self.controlnet, base.unet):

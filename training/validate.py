@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,12 +22,13 @@ from training.batch import Item
 from training.held_out import HeldOut
 from training.stages import Prior, Restorer
 
-__all__ = ["BUCKETS", "Validation", "Validator", "timestep"]
+__all__ = ["BUCKETS", "Validation", "Validator", "fixed_items", "held_still", "timestep"]
 
 BUCKETS = 5  # equal parts of the schedule, the least noise first
 _SEED = 0  # the same for all runs, so that runs of other seeds can be compared
 _STEP = 2**31  # of the plan; no run comes to it, so that no draw of training is drawn here again
 
+S = TypeVar("S", bound=Prior | Restorer)
 Means = list[float | None]  # one for each bucket; none where no sample had a say
 
 
@@ -37,6 +38,7 @@ class Validation:
 
     step: int
     samples: int
+    of: str  # fingerprint of the samples
     seen: bool  # whether the run trains on these samples
     losses: dict[str, Means]
     condition_use: Means | None  # of stage 2 with two samples or more
@@ -54,7 +56,7 @@ class Validator:
     """Validates a stage in place; changes no weight, no state and no random number of training."""
 
     def __init__(self, stage: Prior | Restorer, held_out: HeldOut) -> None:
-        self._stage = _still(stage)
+        self._stage = held_still(stage)
         self._held_out = held_out
         self._items: list[Item] = []
 
@@ -70,19 +72,22 @@ class Validator:
         losses = {name: _means(rows) for name, rows in given.items()}
         main = next(iter(given))
         use = None if swapped is None else _use(given[main], swapped[main])
-        count = len(self._held_out.samples)
-        seconds = time.perf_counter() - started
-        return Validation(step, count, self._held_out.seen, losses, use, seconds)
+        held = self._held_out
+        return Validation(
+            step=step,
+            samples=len(held.samples),
+            of=held.fingerprint,
+            seen=held.seen,
+            losses=losses,
+            condition_use=use,
+            seconds=round(time.perf_counter() - started, 3),
+        )
 
     def _given(self) -> list[Item]:
         """The samples as this stage sees them, read and degraded once."""
         if not self._items:
-            self._items = [self._item(s, i) for i, s in enumerate(self._held_out.samples)]
+            self._items = fixed_items(self._stage, self._held_out.samples)
         return self._items
-
-    def _item(self, sample: Sample, index: int) -> Item:
-        item: Item = self._stage.item(sample, _STEP, index)
-        return item
 
     def _swapped(self) -> list[Item]:
         """Each sample with the next one's degraded picture as its condition."""
@@ -124,7 +129,7 @@ def timestep(bucket: int, place: int, count: int, levels: int) -> int:
     return int((bucket + (place + 0.5) / count) / BUCKETS * levels)
 
 
-def _still(stage: Prior | Restorer) -> Any:
+def held_still(stage: S) -> S:
     """The stage with the same weights, under settings that leave nothing to a run's own draws.
 
     Without the cache, too: held-out pictures have no place among what the training needs.
@@ -136,6 +141,11 @@ def _still(stage: Prior | Restorer) -> Any:
     still.config = stage.config.model_copy(update=fixed)
     still.encoders = None
     return still
+
+
+def fixed_items(stage: Prior | Restorer, samples: Sequence[Sample]) -> list[Item]:
+    """The samples as a stage that is held still sees them at every look; degraded once for all."""
+    return [stage.item(sample, _STEP, place) for place, sample in enumerate(samples)]
 
 
 def _placed(item: Item, at: int) -> Item:
