@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -218,15 +219,21 @@ def _follow(steps: Iterator[Step], place: Workspace, name: str) -> None:
     from training.signals import Stopped
 
     folder = place.runs / name
-    listen()
-    console.say(f"training in {folder}")
+    first = os.environ.get("RANK", "0") == "0"  # one of several processes speaks for all
+    if not first:
+        logging.getLogger("training").addHandler(logging.NullHandler())
+    else:
+        listen()
+        console.say(f"training in {folder}")
     try:
-        taken = list(console.track(steps, label=folder.name))
+        taken = list(console.track(steps, label=folder.name) if first else steps)
     except Stopped as stopped:
-        console.note(str(stopped))
+        if first:
+            console.note(str(stopped))
         raise typer.Exit(stopped.exit_code) from None
-    _sum_up(taken, folder)
-    console.say(f"  curves and pictures: {write_run_page(place, name)}")
+    if first:
+        _sum_up(taken, folder)
+        console.say(f"  curves and pictures: {write_run_page(place, name)}")
 
 
 def _sum_up(taken: Sequence[Step], folder: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.cache import Key
     from training.encoders import Encoders
     from training.preflight import Fault, Room
+    from training.world import World
 
 __all__ = ["app"]
 
@@ -49,22 +50,34 @@ def cache(
 ) -> None:
     """Encode a run's pictures and words ahead and keep them; a run with cache = true reads them.
 
-    Goes on where it was stopped. Several processes may each do a part.
+    Goes on where it was stopped. Several processes may each do a part, by torchrun or by --shard.
 
     Example: authface train cache restorer --set size=512
     """
     part = _part(shard)
+    from training.world import joined
+
+    with joined() as world:
+        _fill(_ahead(kind, (file, set_), base, workspace), world, part, prune=prune)
+
+
+def _fill(ahead: Ahead, world: World, part: tuple[int, int], *, prune: bool) -> None:
+    """Do a part of the work, all processes of a world together; the first of them speaks."""
     from training.ahead import open_cache
 
-    listen()
-    ahead = _ahead(kind, (file, set_), base, workspace)
+    if world.first:
+        listen()
     encoders, samples = open_cache(ahead)
-    filling = console.track(
-        encoders.fill(samples, ahead.workspace.media, shard=part),
-        encoders.steps(samples, shard=part),
-        label=f"cache of the {kind}",
-    )
-    met = Counter((found.shelf, found.hit) for found in filling)
+    which, of = part
+    ours = which + of * world.rank, of * world.size
+    filling = encoders.fill(samples, ahead.workspace.media, shard=ours)
+    if world.first:
+        steps = encoders.steps(samples, shard=ours)
+        filling = console.track(filling, steps, label=f"cache of the {ahead.kind}")
+    every = world.everyone(Counter((found.shelf, found.hit) for found in filling))
+    if not world.first:
+        return
+    met = sum(every, Counter[tuple[str, bool]]())
     rows = [(s, met[s, True], met[s, False]) for s in ("latents", "words")]
     console.table(f"Records in {encoders.cache.folder}", ("of", "hits", "misses, made now"), rows)
     _settle_stale(encoders, encoders.needed(samples), prune=prune)

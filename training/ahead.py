@@ -45,12 +45,13 @@ def open_cache(ahead: Ahead) -> tuple[Encoders, list[Sample]]:
     from training.cache import Cache
     from training.encoders import Encoders
     from training.models import load_base, pick_device
+    from training.world import here
 
     place = ahead.workspace
     samples = training_samples(ahead.store, ahead.store.version(Sample), place.media)
     folder = find_base(ahead.base, place.runs)
     config = resolve(ahead.config, is_tiny(folder))
-    base = load_base(folder, pick_device(config.device), unet=False)
+    base = load_base(folder, pick_device(here().device(config.device)), unet=False)
     encoders = Encoders(base, config, Cache(place.cache / ahead.kind))
     speed.prepare_vae(base.pipeline.vae, config, base.device)
     return encoders, samples

@@ -25,7 +25,16 @@ from torch import Tensor
 from data_manifests.errors import CheckpointError, InputError, StorageError
 from data_manifests.seals import file_sha256
 
-__all__ = ["Checkpoint", "at", "fault", "newest", "replace_folder", "save", "sync_tree"]
+__all__ = [
+    "Checkpoint",
+    "at",
+    "fault",
+    "newest",
+    "newest_step",
+    "replace_folder",
+    "save",
+    "sync_tree",
+]
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +77,17 @@ def newest(folder: Path) -> Checkpoint | None:
 
     A damaged one is passed over with a warning; CheckpointError if all are damaged.
     """
+    step = newest_step(folder)
+    return None if step is None else _read(folder / _name(step))
+
+
+def newest_step(folder: Path) -> int | None:
+    """The step of the checkpoint that `newest` reads; raises as it does."""
     found = _numbered(folder)
     for path in found:
         why = fault(path)
         if why is None:
-            return _read(path)
+            return int(path.name.removeprefix("step-"))
         log.warning("Checkpoint %s is damaged (%s): passed over for the one before.", path, why)
     if found:
         raise CheckpointError(

@@ -197,6 +197,20 @@ class PriorConfig(RunConfig):
             raise ValueError("set lora_rank too")
         return value
 
+    parallel: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        description="of several processes; ddp: each holds all weights; fsdp: each holds its part",
+    )
+
+    @field_validator("parallel")
+    @classmethod
+    def _shards_all(cls, value: str, info: ValidationInfo) -> str:
+        if value == "fsdp" and info.data.get("lora_rank"):
+            raise ValueError("fsdp is for the whole U-Net: a LoRA is small, use ddp")
+        if value == "fsdp" and info.data.get("optimizer") == "adamw8bit":
+            raise ValueError("moments in 8 bits can't be spread over processes: use adamw or ddp")
+        return value
+
 
 class FacialConfig(Section):
     """The time-aware latent facial feature loss of stage 2."""

@@ -36,8 +36,9 @@ class Average:
         """
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        now = [p.detach().float() for p in self._parameters.values()]
-        torch._foreach_lerp_(list(self.tensors.values()), now, 1 - decay)
+        # Of sharded weights each process averages its own part.
+        now = [_own(p.detach()).float() for p in self._parameters.values()]
+        torch._foreach_lerp_([_own(t) for t in self.tensors.values()], now, 1 - decay)
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
@@ -64,7 +65,8 @@ class Average:
     def worn(self) -> Iterator[None]:
         """The model with the average in place of its weights, which come back at the end.
 
-        They change places, so that no memory is needed for it.
+        They change places, so that no memory is needed for it; sharded ones are copied one by one,
+        since FSDP keeps a hold of their storage.
         """
         self._change_places()
         try:
@@ -74,4 +76,16 @@ class Average:
 
     def _change_places(self) -> None:
         for name, parameter in self._parameters.items():
-            self.tensors[name], parameter.data = parameter.data, self.tensors[name]
+            if _own(parameter) is parameter:
+                self.tensors[name], parameter.data = parameter.data, self.tensors[name]
+                continue
+            with torch.no_grad():
+                before = _own(parameter).clone()
+                _own(parameter).copy_(_own(self.tensors[name]))
+                _own(self.tensors[name]).copy_(before)
+
+
+def _own(value: Tensor) -> Tensor:
+    """The tensor itself, or of a sharded one the part that this process holds."""
+    local: Tensor = getattr(value, "_local_tensor", value)
+    return local

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -13,15 +14,17 @@ from torch import Tensor
 
 from data_manifests.errors import CheckpointError
 from data_manifests.records import Sample
-from training import plan
+from training import plan, summing
 from training.batch import Batch
 from training.checkpoint import Checkpoint
 from training.config import RunConfig
 from training.journal import Step
 from training.optimizers import make_optimizer, moments, put_moments
 from training.readers import open_pool, reader_count
+from training.sharding import whole
 from training.stage import Group, Loss, Stage
 from training.upkeep import NotFiniteError, Upkeep
+from training.world import dealt, here
 
 __all__ = ["capture", "make_optimizer", "put_weights", "resume", "train", "update"]
 
@@ -61,8 +64,7 @@ def train(
                 upkeep.missed(fault)
                 made = False
             seconds = time.perf_counter() - started
-            count = sum(len(b.items) for b in batches)
-            notes = [i.note for b in batches for i in b.items if i.note is not None]
+            count, notes = config.batch or 1, summing.all_notes(batches, here())
             yield Step(step + 1, loss, parts, rate, seconds, count / seconds, notes, not made)
 
 
@@ -130,17 +132,17 @@ def put_weights(stage: Stage, checkpoint: Checkpoint) -> None:
 def _feed(
     stage: Stage, samples: Sequence[Sample], config: RunConfig, pool: Executor
 ) -> Callable[[int], list[Batch]]:
-    """A function from a step to its batches, each of as many items as may be on the device."""
+    """A function from a step to this process's batches, each of as many items as may be on the
+    device.
+    """
+    places = dealt(config.batch or 1, config.at_once, here())
 
     def batches(step: int) -> list[Batch]:
         chosen = plan.order(config.seed, step, batch=config.batch or 1, count=len(samples))
-        items = list(
-            pool.map(
-                lambda place: stage.item(samples[chosen[place]], step, place), range(len(chosen))
-            )
+        items = pool.map(
+            lambda place: stage.item(samples[chosen[place]], step, place), chain(*places)
         )
-        starts = range(0, len(items), config.at_once)
-        return [stage.gather(items[start : start + config.at_once]) for start in starts]
+        return [stage.gather(list(islice(items, len(part)))) for part in places]
 
     return batches
 
@@ -156,20 +158,25 @@ def _set_rates(
 def _backward(
     stage: Stage, batches: Sequence[Batch], step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Gradients of the items' weighted mean, a batch at a time; the mean and its parts."""
-    total = sum(i.example.sample.weight for b in batches for i in b.items)
-    losses: list[Tensor] = []
-    parts: dict[str, list[Tensor]] = {}
+    """Gradients of the items' weighted mean, a batch at a time; the mean and its parts.
+
+    Of all processes' items where there are several.
+    """
+    world, weights = here(), list(_weights(stage.groups).values())
+    total, shares = summing.share_out(batches, world)
+    gradients = summing.open_sum(weights, world, shares)
+    values: list[tuple[Tensor, dict[str, Tensor]]] = []
     for batch in batches:
         share_B = (batch.weight_B / total).float()
         loss = stage.loss(batch, step)
         share_B = share_B.to(loss.error_B.device, non_blocking=True)
         torch.autograd.backward(_joined(loss, share_B))
-        losses.append((loss.error_B.detach() * share_B).sum())
-        for name, value_B in loss.parts.items():
-            parts.setdefault(name, []).append(value_B)
-    means = {name: torch.cat(values).nanmean() for name, values in parts.items()}
-    return torch.stack(losses).sum(), means
+        gradients.add()
+        values.append(((loss.error_B.detach() * share_B).sum(), loss.parts))
+    gradients.finish()
+    values = summing.all_values(values, world, weights[0].device)
+    means = {name: torch.cat([p[name] for _, p in values]).nanmean() for name in values[0][1]}
+    return torch.stack([loss for loss, _ in values]).sum(), means
 
 
 def _joined(loss: Loss, share_B: Tensor) -> Tensor:
@@ -181,7 +188,7 @@ def _joined(loss: Loss, share_B: Tensor) -> Tensor:
 def _clip(groups: Sequence[Group], most: float) -> dict[str, Tensor]:
     """Shorten each group's gradient to `most`; the norms before, by group, still on the device."""
     norm = torch.nn.utils.clip_grad_norm_
-    return {g.name: norm(g.parameters().values(), most) for g in groups}
+    return {g.name: whole(norm(g.parameters().values(), most)) for g in groups}
 
 
 def _fault(loss: float, norms: Mapping[str, float], step: int) -> NotFiniteError | None:

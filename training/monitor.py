@@ -18,6 +18,7 @@ from training.run import Run
 from training.stages import Prior, Restorer
 from training.throughput import make_gauge
 from training.validate import Validator
+from training.world import here
 
 __all__ = ["Monitor"]
 
@@ -39,9 +40,13 @@ class Monitor:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
         journal.gauge = make_gauge(config, read_sizes(run.base), name)
         self._validator = self._previews = None
-        if config.validate_every:
+        # Of several processes the first looks alone, unless it takes all of them to compute.
+        looks = here().first or any(
+            hasattr(p, "full_tensor") for g in stage.groups for p in g.parameters().values()
+        )
+        if config.validate_every and looks:
             self._validator = Validator(stage, held_out.first(config.validate_on))
-        if config.grid_every:
+        if config.grid_every and looks:
             tiny = bool(run.record["tiny"])
             self._previews = Previews(stage, held_out.first(config.grid_of), tiny=tiny)
         if held_out.seen:
@@ -49,9 +54,15 @@ class Monitor:
 
     def before(self, done: int) -> None:
         """Look at the weights that a run begins with, unless it did so before."""
-        if done == 0 and not read_journal(self._run.folder, "validation"):
+        if done:
+            return
+        folder = self._run.folder
+        validated, drawn = here().of_first(
+            lambda: (bool(read_journal(folder, "validation")), bool(grid_files(folder)))
+        )
+        if not validated:
             self._validate(0)
-        if done == 0 and not grid_files(self._run.folder):
+        if not drawn:
             self._draw(0)
 
     def after(self, step: int) -> None:
@@ -77,6 +88,8 @@ class Monitor:
             return
         with self._worn():
             grid = self._previews.make()
+        if not here().first:
+            return
         title = f"{self._run.folder.name}, {self._run.kind}, step {step}"
         image = draw_grid(grid, title=title, note=TINY if self._run.record["tiny"] else "")
         write_grid(self._run.folder, step, grid, image)

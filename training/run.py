@@ -22,7 +22,7 @@ from data_manifests.errors import CheckpointError, InputError
 from data_manifests.media import Workspace, write_atomic
 from data_manifests.records import Sample
 from data_manifests.store import Store
-from training import preflight
+from training import preflight, world
 from training.bases import base_model, base_name, find_base, folder_facts, is_tiny
 from training.code_state import code_state
 from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
@@ -62,6 +62,7 @@ _FREE = {
     "grid_of",
     "wandb",
     "peak_tflops",
+    "parallel",
 }
 _PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
@@ -194,6 +195,16 @@ def held_out_samples(store: Store, version: int | None, media: Path, config: Run
 
 @contextlib.contextmanager
 def _opened(
+    kind: str, config: C, base: str, *, place: tuple[Store, Workspace, str], resume: bool
+) -> Iterator[Run[C]]:
+    """The run as the first process opens it, for all that train it."""
+    with world.joined() as ranks, contextlib.ExitStack() as stack:
+        ours = _opened_here(kind, config, base, place=place, resume=resume)
+        yield ranks.of_first(lambda: stack.enter_context(ours))
+
+
+@contextlib.contextmanager
+def _opened_here(
     kind: str, config: C, base: str, *, place: tuple[Store, Workspace, str], resume: bool
 ) -> Iterator[Run[C]]:
     """The run's folder, locked, with its config and the samples it is pinned to."""

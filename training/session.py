@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from training import checkpoint, loop, preflight
+from training import checkpoint, loop, preflight, sharding, summing
 from training.cache import Cache
 from training.card_facts import card_facts
 from training.config import PriorConfig, RestorerConfig
 from training.encoders import Encoders
 from training.export import copied_bytes, export_prior, export_restorer
 from training.face_parser import FaceMasks, load_parser
-from training.journal import Step, cut_back, open_journal
+from training.journal import Journal, Step, cut_back, open_journal
 from training.models import Base, load_base, pick_device
 from training.monitor import Monitor
 from training.run import Run
@@ -24,6 +28,7 @@ from training.signals import Stopped, hearing
 from training.stage import Stage
 from training.stages import Prior, Restorer
 from training.upkeep import Upkeep, make_upkeep
+from training.world import here
 
 __all__ = ["train_prior", "train_restorer"]
 
@@ -34,30 +39,33 @@ Export = Callable[[dict[str, Any]], None]
 
 def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
     """Take the steps of stage 1 that are left, then export."""
-    base = load_base(run.base, pick_device(run.config.device))
+    base = load_base(run.base, pick_device(here().device(run.config.device)))
     encoders = _encoders(run, base)
     stage = Prior(base, run.config, run.media)
-    _require_room(run, stage)
+    sharding.shard(stage.unet, run.config, here())
+    here().of_first(lambda: _require_room(run, stage))
     _fill(run, stage, encoders)
     _parse_faces(run, stage)
 
     def export(facts: dict[str, Any]) -> None:
-        made = run.folder / "model"
-        export_prior(stage.unet, run.base, made, facts, stage.schedule.sampler)
+        unet, made = sharding.plain_unet(stage.unet, here()), run.folder / "model"
+        if here().first:
+            export_prior(unet, run.base, made, facts, stage.schedule.sampler)
 
     yield from _train(run, stage, export)
 
 
 def train_restorer(run: Run[RestorerConfig]) -> Iterator[Step]:
     """Take the steps of stage 2 that are left, then export."""
-    base = load_base(run.base, pick_device(run.config.device))
+    base = load_base(run.base, pick_device(here().device(run.config.device)))
     encoders = _encoders(run, base)
     stage = Restorer(base, run.config, run.media)
-    _require_room(run, stage)
+    here().of_first(lambda: _require_room(run, stage))
     _fill(run, stage, encoders)
 
     def export(facts: dict[str, Any]) -> None:
-        export_restorer(stage.controlnet, run.base, run.folder / "model", facts)
+        if here().first:
+            export_restorer(stage.controlnet, run.base, run.folder / "model", facts)
 
     yield from _train(run, stage, export)
 
@@ -67,8 +75,7 @@ def _train(run: Run[Any], stage: Prior | Restorer, export: Export) -> Iterator[S
     optimizer = loop.make_optimizer(stage.groups, config)
     upkeep = make_upkeep(stage, config)
     done = _go_on(run, stage, optimizer, upkeep)
-    boards = {"tensorboard": config.tensorboard, "wandb": config.wandb}
-    with hearing() as told, open_journal(run.folder, **boards) as journal:
+    with hearing() as told, _journal(run) as journal:
         monitor = Monitor(run, stage, journal, upkeep.worn)
         monitor.before(done)
         taken = loop.train(
@@ -81,11 +88,11 @@ def _train(run: Run[Any], stage: Prior | Restorer, export: Export) -> Iterator[S
             if done == config.steps or done % config.save_every == 0:
                 _save(run, loop.capture(stage, optimizer, done, upkeep))
             yield step
-            if number := told():
+            if number := max(here().everyone(told())):
                 _save(run, loop.capture(stage, optimizer, done, upkeep))
                 raise Stopped(done, number)
     with upkeep.worn():
-        export(card_facts(run, done))
+        export(here().of_first(lambda: card_facts(run, done)))
 
 
 def _encoders(run: Run[Any], base: Base) -> Encoders | None:
@@ -96,7 +103,10 @@ def _encoders(run: Run[Any], base: Base) -> Encoders | None:
 def _fill(run: Run[Any], stage: Prior | Restorer, encoders: Encoders | None) -> None:
     if encoders is None:
         return
-    hits = Counter(found.hit for found in encoders.fill(run.samples, run.media))
+    world = here()
+    filling = encoders.fill(run.samples, run.media, shard=(world.rank, world.size))
+    met = world.everyone(Counter(found.hit for found in filling))
+    hits = sum(met, Counter[bool]())
     log.info("cache: %d kept before, %d made and kept now", hits[True], hits[False])
     stage.encoders = encoders
 
@@ -108,7 +118,10 @@ def _parse_faces(run: Run[PriorConfig], stage: Prior) -> None:
         return
     parser = load_parser(config.face_parser, config.face_parts, stage.base.device)
     stage.masks = FaceMasks(parser, config.size, Cache(run.cache))
-    without = [s.crop_path for s, seen in stage.masks.fill(run.samples, run.media) if not seen]
+    world = here()
+    filling = stage.masks.fill(run.samples[world.rank :: world.size], run.media)
+    every = world.everyone([sample.crop_path for sample, seen in filling if not seen])
+    without = list(chain(*every))
     if without:
         log.warning(
             "The face parser sees no face in %d of %d crops, such as %s: their landmarks give the"
@@ -132,17 +145,40 @@ def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
     preflight.require_room(found)
 
 
+@contextmanager
+def _journal(run: Run[Any]) -> Iterator[Journal]:
+    """The run's journal, which the first process alone writes."""
+    if here().first:
+        config = run.config
+        boards = {"tensorboard": config.tensorboard, "wandb": config.wandb}
+        with open_journal(run.folder, **boards) as journal:
+            yield journal
+        return
+    with Path(os.devnull).open("w") as nowhere:
+        yield Journal(nowhere)
+
+
 def _go_on(run: Run[Any], stage: Stage, optimizer: torch.optim.Optimizer, upkeep: Upkeep) -> int:
-    found = checkpoint.newest(run.folder / "checkpoints")
+    found = _newest(run.folder / "checkpoints")
     if found is not None:
-        loop.resume(stage, optimizer, found, upkeep)
+        loop.resume(stage, optimizer, sharding.spread(found, stage.groups), upkeep)
     done = found.step if found else 0
-    cut_back(run.folder, done)
+    here().of_first(lambda: cut_back(run.folder, done))
+    summing.require_same(stage.groups, here())
     return done
 
 
-def _save(run: Run[Any], state: checkpoint.Checkpoint) -> None:
+def _newest(folder: Path) -> checkpoint.Checkpoint | None:
+    """The newest whole checkpoint; where there are several processes, the first one's choice."""
+    if here().alone:
+        return checkpoint.newest(folder)
+    step = here().of_first(lambda: checkpoint.newest_step(folder))
+    return None if step is None else checkpoint.at(folder, step)
+
+
+def _save(run: Run[Any], captured: checkpoint.Checkpoint) -> None:
     """Save unless this step is saved already: a signal may come just after a regular checkpoint."""
     folder = run.folder / "checkpoints"
-    if checkpoint.fault(folder / f"step-{state.step:06d}") is not None:
+    state = sharding.gathered(captured, here())
+    if here().first and checkpoint.fault(folder / f"step-{state.step:06d}") is not None:
         checkpoint.save(folder, state, keep=run.config.keep)

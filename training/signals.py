@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from data_manifests.errors import AuthFaceError
+from training.world import here
 
 __all__ = ["Stopped", "hearing"]
 
@@ -26,7 +27,12 @@ class Stopped(AuthFaceError):  # noqa: N818 - being told to stop is no error
 
 @contextlib.contextmanager
 def hearing() -> Iterator[Callable[[], int]]:
-    """A function that gives the signal that asked the run to stop, 0 if none did."""
+    """A function that gives the signal that asked the run to stop, 0 if none did.
+
+    One of several processes may be told twice, by who stops them all and by who started it; a
+    second SIGTERM is then the same wish, and no reason not to save.
+    """
+    repeated = {signal.SIGTERM} if not here().alone else set()
     told: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0  # only the main thread may ask to hear signals
@@ -36,7 +42,8 @@ def hearing() -> Iterator[Callable[[], int]]:
     def hear(number: int, _frame: FrameType | None) -> None:
         told.append(number)
         for each, handler in before.items():
-            signal.signal(each, handler)
+            if each not in repeated:
+                signal.signal(each, handler)
 
     for number in before:
         signal.signal(number, hear)
