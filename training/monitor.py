@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ from training.grids import TINY, draw_grid, grid_files, write_grid
 from training.journal import Journal, read_journal
 from training.previews import Previews
 from training.run import Run
+from training.sharding import is_sharded, put_apart
 from training.stages import Prior, Restorer
 from training.throughput import make_gauge
 from training.validate import Validator
@@ -41,9 +42,8 @@ class Monitor:
         journal.gauge = make_gauge(config, read_sizes(run.base), name)
         self._validator = self._previews = None
         # Of several processes the first looks alone, unless it takes all of them to compute.
-        looks = here().first or any(
-            hasattr(p, "full_tensor") for g in stage.groups for p in g.parameters().values()
-        )
+        self._sharded = [g.module for g in stage.groups if is_sharded(g.module)]
+        looks = here().first or bool(self._sharded)
         if config.validate_every and looks:
             self._validator = Validator(stage, held_out.first(config.validate_on))
         if config.grid_every and looks:
@@ -72,13 +72,22 @@ class Monitor:
         if self._due(step, self._run.config.grid_every):
             self._draw(step)
 
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        with self._worn():
+            try:
+                yield
+            finally:
+                for module in self._sharded:
+                    put_apart(module)
+
     def _due(self, step: int, every: int) -> bool:
         return every > 0 and (step % every == 0 or step == self._run.config.steps)
 
     def _validate(self, step: int) -> None:
         if self._validator is None:
             return
-        with self._worn():
+        with self._looking():
             found = self._validator.validate(step)
         facts = asdict(found)
         self._journal.note("validation", facts.pop("step"), facts, found.means)
@@ -86,7 +95,7 @@ class Monitor:
     def _draw(self, step: int) -> None:
         if self._previews is None:
             return
-        with self._worn():
+        with self._looking():
             grid = self._previews.make()
         if not here().first:
             return

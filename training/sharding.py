@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from training.config import PriorConfig
     from training.stage import Group
 
-__all__ = ["gathered", "plain_unet", "shard", "spread", "whole"]
+__all__ = ["gathered", "is_sharded", "plain_unet", "put_apart", "shard", "spread", "whole"]
 
 # What is put together at once: the parts that SDXL's U-Net is built of, each once per pass.
 _UNITS = {
@@ -55,6 +55,23 @@ def shard(model: nn.Module, config: PriorConfig, world: World) -> None:
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
+def is_sharded(model: nn.Module) -> bool:
+    """Whether the model's weights are spread over several processes."""
+    return any(hasattr(p, "full_tensor") for p in model.parameters())
+
+
+def put_apart(model: nn.Module) -> None:
+    """Let go of weights that a forward pass without a backward one has left put together.
+
+    As long as they are, a module's parameters are copies that no optimizer and no average knows.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 def whole(value: Tensor) -> Tensor:
     """The tensor put together, on every process; all of them have to ask at once."""
     full = getattr(value, "full_tensor", None)
@@ -63,7 +80,7 @@ def whole(value: Tensor) -> Tensor:
 
 def plain_unet(unet: Any, world: World) -> Any:
     """A U-Net to be written down by the first process: itself, or put together if it is sharded."""
-    if not any(hasattr(p, "full_tensor") for p in unet.parameters()):
+    if not is_sharded(unet):
         return unet
     from diffusers import UNet2DConditionModel
 
