@@ -37,6 +37,7 @@ def render_run(run: RunFacts, store: Store) -> str:
         .get_template("run.html.j2")
         .render(
             run=run,
+            stage=STAGES.get(str(run.record.get("kind")), "A run"),
             total=run.settings.get("steps"),
             notices=list(_notices(run)),
             tiles=list(_tiles(run)),
