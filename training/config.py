@@ -180,6 +180,14 @@ class PriorConfig(RunConfig):
     face_parts: tuple[str, ...] = Field(
         default=_CELEBA_FACE, min_length=1, description="what of the parser's labels is face"
     )
+    mixed_words: bool = Field(
+        default=False,
+        description="draw at each step: the caption, the tags, or both; else always both",
+    )
+    tag_shuffle: bool = Field(default=False, description="tags in an order drawn at each step")
+    tag_dropout: float = Field(
+        default=0.0, ge=0, le=1, description="how often a tag is left out, drawn at each step"
+    )
     lora_rank: int = Field(
         default=0, ge=0, description="0 trains the whole U-Net, else LoRA of this rank"
     )

@@ -102,8 +102,11 @@ class Encoders:
         return found
 
     def words(self, prompt: str) -> Words:
-        """A prompt's embeddings on the base's device, from the cache or made and put there."""
-        return self._words(prompt)[0]
+        """A prompt's embeddings on the base's device, from the cache or made and put there.
+
+        Where words vary from step to step they are not put there: most would not be met again.
+        """
+        return self._words(prompt, keep=not prompts.varies(self.config))[0]
 
     def fill(
         self, samples: Sequence[Sample], media: Path, *, shard: tuple[int, int] = (0, 1)
@@ -157,14 +160,15 @@ class Encoders:
         pixels_HWC = crop_pixels(sample, data, self.size)
         return {m: mirrored(pixels_HWC) if m else pixels_HWC for m in lacking}
 
-    def _words(self, prompt: str) -> tuple[Words, bool]:
+    def _words(self, prompt: str, *, keep: bool = True) -> tuple[Words, bool]:
         """Embeddings and whether they were kept."""
         key, device = self.words_key(prompt), self.base.device
         kept = self.cache.read(key)
         if kept is not None:
             return Words(kept["embedding"].to(device), kept["pooled"].to(device)), True
         made = self.base.encode_words(prompt)
-        self.cache.write(key, {"embedding": made.embedding_BSC, "pooled": made.pooled_BP})
+        if keep:
+            self.cache.write(key, {"embedding": made.embedding_BSC, "pooled": made.pooled_BP})
         return made, False
 
     def _tokens(self, prompt: str) -> list[list[int]]:

@@ -49,9 +49,16 @@ class Prior(SharedStage):
         self.masks: FaceMasks | None = None  # set where a face parser is configured
 
     def item(self, sample: Sample, step: int, index: int) -> Item:
-        """As for both stages, with the parser's mask in place of the landmarks' ellipse."""
+        """As for both stages, with the words of this step, and the parser's mask if there is one.
+
+        The mask stands in place of the landmarks' ellipse.
+        """
         item = super().item(sample, step, index)
         example = item.example
+        if prompts.varies(self.config):
+            rng = plan.rng(self.config.seed, Stream.WORDS, step, index)
+            example = replace(example, sample=prompts.drawn(self.config, sample, rng))
+            item = replace(item, example=example)
         if self.masks is None:
             return item
         mask_HW = self.masks.of(sample, self.media, mirror=example.mirrored)

@@ -138,6 +138,8 @@ def held_still(stage: S) -> S:
     fixed: dict[str, Any] = {"seed": _SEED, "flip": 0.0, "prompt_dropout": 0.0}
     if isinstance(stage, Restorer):
         fixed["log_recipes"] = 0
+    else:
+        fixed |= {"mixed_words": False, "tag_shuffle": False, "tag_dropout": 0.0}
     still.config = stage.config.model_copy(update=fixed)
     still.encoders = None
     return still
