@@ -133,11 +133,17 @@ class Restorer:
         times = timesteps(self.steps, fidelity, sampler.config.num_train_timesteps)
         factors = signal_and_noise(sampler, times[0])
         rngs = generators(seeds)
-        start_BCHW = noised_start(encode_faces(self._pipe.vae, image_BCHW), factors, rngs)
+        encoded_BCHW = encode_faces(self._pipe.vae, image_BCHW)
+        start_BCHW = noised_start(encoded_BCHW, factors, rngs)
+        # A ControlNet that was trained on latents is shown those; their size is not the face's.
+        by_pixels = self._pipe.controlnet.config.conditioning_channels == image_BCHW.shape[1]
+        size = tuple(image_BCHW.shape[-2:])
         words = {k: v.expand(len(seeds), *v.shape[1:]) for k, v in self._words.items()}
         found: Tensor = self._pipe(
             **words,
-            image=image_BCHW,
+            image=image_BCHW if by_pixels else encoded_BCHW,
+            original_size=size,
+            target_size=size,
             latents=start_BCHW.to(self._pipe.unet.dtype),
             timesteps=times,
             generator=rngs,

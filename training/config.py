@@ -226,6 +226,10 @@ class FacialConfig(Section):
     on: Literal["clean", "noise"] = Field(
         default="clean", description="clean: predicted latents; noise: the paper's letter"
     )
+    parts: tuple[Literal["eyes", "mouth", "nose"], ...] = Field(
+        default=("eyes", "mouth"),
+        description="which parts are judged; a sample's box says where each is",
+    )
     gan_weight: float = Field(
         default=0.05, ge=0, description="adversarial term, relative to the noise error"
     )
@@ -244,6 +248,9 @@ class FacialConfig(Section):
     mouth_cells: int = Field(
         default=15, ge=4, description="side of the mouth's patch in latent cells"
     )
+    nose_cells: int = Field(
+        default=12, ge=4, description="side of the nose's patch in latent cells"
+    )
     width: int = Field(
         default=64, ge=8, multiple_of=8, description="channels of the discriminators' first layer"
     )
@@ -256,6 +263,10 @@ class RestorerConfig(RunConfig):
     base: str = Field(
         default="",
         description="a prior run's name (empty: the newest), a folder, a hub id, or tiny",
+    )
+    condition: Literal["rgb", "latent"] = Field(
+        default="rgb",
+        description="what the ControlNet sees of the degraded picture: its pixels, or its latents",
     )
     recipe: str = Field(default="authface", description="degradation preset")
     log_recipes: int = Field(

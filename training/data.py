@@ -38,7 +38,7 @@ __all__ = [
     "words",
 ]
 
-PARTS = ("left_eye", "right_eye", "mouth")
+PARTS = ("left_eye", "right_eye", "mouth", "nose")
 _AGAIN = "Run `authface ingest` and `authface manifest build` again."
 VAE_FACTOR = 8  # a latent cell is 8 x 8 pixels in every SDXL VAE
 
@@ -153,7 +153,7 @@ def words(*groups: str | tuple[str, ...]) -> str:
 
 
 def part_boxes(sample: Sample, size: int, *, mirror: bool) -> NDArray[np.float64]:
-    """Boxes of eyes and mouth, rows as PARTS, in pixels of the training crop; zero where unknown.
+    """Boxes of the face's parts, rows as PARTS, in pixels of the training crop; zero where unknown.
 
     A mirrored face's left eye is the one that was on the right of the picture.
     """

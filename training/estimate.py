@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from training import sdxl
+from training.condition import make_controlnet
 from training.config import PriorConfig, RestorerConfig
 from training.data import VAE_FACTOR
 from training.stages import open_unet
@@ -121,9 +122,7 @@ class _Pass:
             self.adapted = config.lora_rank > 0
             guided = config.loss == "masked" and config.distill_weight > 0
         if isinstance(config, RestorerConfig):
-            self.controlnet = _half(
-                ControlNetModel.from_unet(self.unet, load_weights_from_unet=False)
-            )
+            self.controlnet = _half(make_controlnet(self.unet, config.condition, weights=False))
             self.unet.requires_grad_(False)
             self.trained, self.frozen = [self.controlnet], [self.unet]
         elif self.adapted:

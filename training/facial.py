@@ -1,4 +1,4 @@
-"""The time-aware latent facial feature loss: eyes and mouth, judged knowing the timestep.
+"""The time-aware latent facial feature loss: parts of the face, judged knowing the timestep.
 
 Source: AuthFace (arXiv 2410.09864 v2), eq. 5. The paper cuts its patches from the predicted noise;
 the default here cuts them from the clean latents that noise implies, because true noise holds
@@ -32,7 +32,7 @@ class FacialTerms:
 
 
 class FacialLoss(nn.Module):
-    """One discriminator for both eyes and one for the mouth."""
+    """One discriminator for both eyes, one for the mouth, and if asked for one for the nose."""
 
     def __init__(self, config: FacialConfig, unet: Any) -> None:
         super().__init__()
@@ -42,12 +42,17 @@ class FacialLoss(nn.Module):
         self.critics = nn.ModuleDict(
             {
                 name: Critic(channels=channels, width=config.width, time_width=time_width)
-                for name in ("eyes", "mouth")
+                for name in config.parts
             }
         )
         # Rows of the boxes (training.data.PARTS) that each discriminator sees, and the side of its
         # patches.
-        self.parts = {"eyes": ((0, 1), config.eye_cells), "mouth": ((2,), config.mouth_cells)}
+        known = {
+            "eyes": ((0, 1), config.eye_cells),
+            "mouth": ((2,), config.mouth_cells),
+            "nose": ((3,), config.nose_cells),
+        }
+        self.parts = {name: known[name] for name in config.parts}
 
     def forward(
         self, pair: tuple[Tensor, Tensor], boxes_BP4: Tensor, time_BT: Tensor, alpha_bar_B: Tensor
@@ -73,7 +78,8 @@ class FacialLoss(nn.Module):
                     for total, term in zip(sums, terms, strict=True)
                 ]
         gan_B, gram_B, critic_B = sums
-        return FacialTerms(gan_B, gram_B, critic_B, seen_BP.any(dim=1))
+        judged = [row for rows, _ in self.parts.values() for row in rows]
+        return FacialTerms(gan_B, gram_B, critic_B, seen_BP[:, judged].any(dim=1))
 
     def _part(
         self,

@@ -175,8 +175,9 @@ def count_weights(config: RunConfig, base: Path) -> tuple[int, int]:
     Counted on the models' shapes: nothing is loaded, and a second is enough.
     """
     import torch
-    from diffusers import ControlNetModel, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
 
+    from training.condition import make_controlnet
     from training.config import RestorerConfig
     from training.facial import FacialLoss
     from training.stages import open_unet
@@ -186,7 +187,7 @@ def count_weights(config: RunConfig, base: Path) -> tuple[int, int]:
         exported = unet
         trained = [unet]
         if isinstance(config, RestorerConfig):
-            exported = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
+            exported = make_controlnet(unet, config.condition, weights=False)
             trained = [exported, FacialLoss(config.facial, unet).critics]
         elif isinstance(config, PriorConfig):
             open_unet(unet, config)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel
 from torch import Tensor
 
 from data_manifests.records import Sample
 from training import losses, plan, prompts, speed, targets
 from training.batch import Batch, Item, Noised
+from training.condition import make_controlnet, shown
 from training.config import PriorConfig, RestorerConfig
 from training.data import Example, aimed
 from training.degrade import apply, draw_at, preset, to_json
@@ -133,7 +133,7 @@ class Restorer(SharedStage):
         self.ranges = preset(config.recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.torch_rng(config.seed, Stream.WEIGHTS, 0).initial_seed())
-            self.controlnet = ControlNetModel.from_unet(base.unet).to(base.device).train()
+            self.controlnet = make_controlnet(base.unet, config.condition).to(base.device).train()
             self.facial = FacialLoss(config.facial, base.unet).to(base.device)
         speed.freeze(base.unet, bf16=self.bf16)
         for model in (base.unet, self.controlnet):
@@ -204,7 +204,7 @@ class Restorer(SharedStage):
         }
         if batch.poor_BHWC is None:
             raise ValueError("stage 2 needs degraded pictures")
-        poor_BCHW = batch.poor_BHWC.permute(0, 3, 1, 2).float() / 255
+        poor_BCHW = shown(self.base, batch.poor_BHWC, self.config.condition)
         seen = noised.noisy_BCHW, noised.timestep_B
         down, middle = self._call(
             self.controlnet, *seen, controlnet_cond=poor_BCHW, return_dict=False, **shared

@@ -99,6 +99,7 @@ def _sample(
         landmarks=tuple(Point(x=float(x), y=float(y)) for x, y in points_52),
         left_eye_box=_box(points_52[0], 14 * scale),
         right_eye_box=_box(points_52[1], 14 * scale),
+        nose_box=_box(points_52[2], 15 * scale),
         mouth_box=_box(points_52[3:5].mean(axis=0), 24 * scale),
         native_width=side / scale,
         native_height=side / scale,

@@ -16,12 +16,16 @@ BOXES = torch.tensor([[[2.0, 4, 6, 8], [9, 4, 13, 8], [4, 10, 12, 15]]]).repeat(
 CONFIG = FacialConfig(width=8, eye_cells=4, mouth_cells=6, least_signal=0.05)
 
 
-@pytest.fixture
-def facial() -> FacialLoss:
+def made(config: FacialConfig) -> FacialLoss:
     torch.manual_seed(0)
     time_embedding = SimpleNamespace(linear_2=nn.Linear(2, 16))
     unet = SimpleNamespace(time_embedding=time_embedding, config=SimpleNamespace(out_channels=4))
-    return FacialLoss(CONFIG, unet)
+    return FacialLoss(config, unet)
+
+
+@pytest.fixture
+def facial() -> FacialLoss:
+    return made(CONFIG)
 
 
 @pytest.fixture
@@ -107,3 +111,33 @@ def test_a_discriminator_can_learn_to_tell_two_textures_apart() -> None:
         error.backward()
         optimizer.step()
     assert error.item() < 0.3
+
+
+def test_a_nose_is_one_more_part_and_changes_nothing_of_the_others(
+    facial: FacialLoss, batch: tuple[Tensor, ...]
+) -> None:
+    """It is judged by a discriminator of its own, in the fourth row; without it, row four is air."""
+    predicted, real, time, alpha_bar = batch
+    nose = torch.tensor([7.0, 6, 10, 10]).repeat(3, 1, 1)
+    nose[1] = 0  # unknown
+    boxes = torch.cat([BOXES, nose], dim=1)
+    plain = facial((predicted, real), BOXES, time, alpha_bar)
+    ignored = facial((predicted, real), boxes, time, alpha_bar)
+    assert torch.equal(plain.gan_B, ignored.gan_B)
+    parts = ("eyes", "mouth", "nose")
+    more = made(CONFIG.model_copy(update={"parts": parts, "nose_cells": 5}))
+    terms = more((predicted, real), boxes, time, alpha_bar)
+    fake, true = (roi_align(x[:1], nose[:1, 0], 5) for x in (predicted, real))
+    critic = more.critics["nose"]
+    logit, features = critic(fake, time[:1])
+    _, wanted = critic(true, time[:1])
+    torch.testing.assert_close(terms.gan_B[0], plain.gan_B[0] + fooling_error(logit)[0])
+    gram = gram_error(features, wanted, (0.5, 1.0))
+    torch.testing.assert_close(terms.gram_B[0], plain.gram_B[0] + gram[0])
+    torch.testing.assert_close(terms.gan_B[1:], plain.gan_B[1:])
+    alone = made(CONFIG.model_copy(update={"parts": ("nose",)}))
+    assert alone((predicted, real), boxes, time, alpha_bar).counts_B.tolist() == [
+        True,
+        False,
+        False,
+    ]

@@ -42,12 +42,13 @@ def test_a_crop_at_its_own_size_is_not_resampled(filled: Filled, sample: Sample)
     np.testing.assert_array_equal(example.pixels_HWC, stored)
 
 
-def test_boxes_lie_on_eyes_and_mouth_in_latent_cells(filled: Filled, sample: Sample) -> None:
+def test_boxes_lie_on_the_face_s_parts_in_latent_cells(filled: Filled, sample: Sample) -> None:
     boxes_P4 = load_example(sample, filled[0].media, 128, mirror=False).boxes_P4.numpy()
     points = np.array([(p.x, p.y) for p in sample.landmarks]) * 128 / 160 / 8
     centres = (boxes_P4[:, :2] + boxes_P4[:, 2:]) / 2
     np.testing.assert_allclose(centres[:2], points[:2], atol=1e-4)
     np.testing.assert_allclose(centres[2], points[3:].mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(centres[3], points[2], atol=1e-4)
 
 
 def test_mirroring_moves_pixels_mask_and_boxes_together(filled: Filled, sample: Sample) -> None:
