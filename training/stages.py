@@ -144,10 +144,10 @@ class Restorer(SharedStage):
             # The frozen U-Net too: the ControlNet's gradient comes through its decoder.
             for model in (self.controlnet, base.unet):
                 model.enable_gradient_checkpointing()
-        self.groups = (
-            Group("controlnet", self.controlnet, config.lr or 0.0),
-            Group("critics", self.facial.critics, config.facial.lr),
-        )
+        critics = Group("critics", self.facial.critics, config.facial.lr)
+        self.judges = bool(config.facial.gan_weight or config.facial.gram_weight)
+        learning = Group("controlnet", self.controlnet, config.lr or 0.0)
+        self.groups = (learning, critics) if self.judges else (learning,)
 
     def item(self, sample: Sample, step: int, index: int) -> Item:
         """The sample as its recipe makes it a target, and its degraded copy."""
@@ -167,6 +167,8 @@ class Restorer(SharedStage):
         noised = self._noised(batch)
         predicted_BCHW = self._predict(batch, noised)
         noise_B = losses.mean_error(predicted_BCHW, self._target(noised))
+        if not self.judges:  # critics that nothing listens to need not learn either
+            return Loss(self._weighed(noise_B, noised), {"noise": noise_B.detach()})
         facial = self.facial.config
         pair = self._judged(predicted_BCHW, noised)
         time_BT = time_embedding(self.base.unet, noised.timestep_B).float()
