@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,35 @@ def test_a_machine_that_was_not_told_of_the_others_says_so() -> None:
     )
     assert found.returncode != 0
     assert b"MEETING: host:port of one of them" in found.stderr
+
+
+@pytest.mark.parametrize(("fails", "left_s", "again"), [(0, 99, 0), (1, 99, 1), (1, 9000, 0)])
+def test_a_job_of_slurm_tells_each_machine_and_is_queued_again_only_when_it_was_stopped(
+    fails: int, left_s: int, again: int, tmp_path: Path
+) -> None:
+    """Slurm's commands are stand-ins that write down what they are told: there is no cluster."""
+    log = tmp_path / "log"
+    stand_ins = {
+        "scontrol": f'[[ "$1" == show ]] && printf "%s\\n" node-{{1..900}} || echo "$@" >> {log}',
+        "srun": f'echo "$NODES $MEETING $RUN $PROCESSES" >> {log}; '
+        f'printf "%s\\n" "${{@:2}}" >> {log}; exit {fails}',
+    }
+    for name, body in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"NNODES": "900", "JOB_ID": "7", "JOB_NODELIST": "node-[1-900]"}
+    slurm |= {"SUBMIT_DIR": str(ROOT), "JOB_END_TIME": str(int(time.time()) + left_s)}
+    found = subprocess.run(
+        ["bash", str(LAUNCH / "slurm.sbatch"), "prior", "--name", "two words"],
+        env={f"SLURM_{k}": v for k, v in slurm.items()}
+        | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=False,
+    )
+    assert found.returncode == fails
+    told = log.read_text().splitlines()
+    assert told[0] == "900 node-1:20007 7 gpu"
+    assert told[1:6] == ["bash", str(LAUNCH / "node.sh"), "prior", "--name", "two words"]
+    assert told[6:] == ["requeue 7"] * again
 
 
 def test_the_job_for_kubernetes_fits_together() -> None:
