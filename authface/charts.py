@@ -79,8 +79,16 @@ def _grid(low: float, high: float) -> str:
         y = TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
         value = low + share * (high - low)
         lines.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        lines.append(
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_tick(value)}</text>'
+        )
     return "".join(lines)
+
+
+def _tick(value: float) -> str:
+    """A value beside its line, short enough for the margin."""
+    text = f"{value:.3g}"
+    return text if len(text) <= 7 else f"{value:.1e}"
 
 
 def _running_median(pairs: Sequence[tuple[int, float]], reach: int = 3) -> list[tuple[int, float]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authface.charts import series_chart
-from authface.run_facts import RunFacts, thinned
+from authface.run_facts import ADVERSARIAL, RunFacts, thinned
 from authface.run_page import figure, page_environment
 
 __all__ = ["Line", "compare_runs", "doubts", "render_comparison"]
@@ -85,7 +85,7 @@ def _outcomes(runs: Sequence[RunFacts]) -> Iterator[Line]:
         ends = [told[name][-1][1] if name in told else None for told in means]
         label = "condition use" if name == "condition_use" else f"validation, {name}"
         yield _figures("outcome", f"{label}, last", ends)
-        if name != "condition_use":
+        if name not in ("condition_use", *ADVERSARIAL):
             best = [min(told[name], key=lambda p: p[1]) if name in told else None for told in means]
             said = tuple(f"{figure(b[1])} at {b[0]}" if b else figure(None) for b in best)
             yield Line("outcome", f"{label}, best", said)

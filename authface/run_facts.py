@@ -12,9 +12,19 @@ from typing import Any
 
 from data_manifests.errors import CheckpointError, InputError
 
-__all__ = ["Curve", "RunFacts", "flat", "mean_of", "read_run", "run_names", "thinned"]
+__all__ = [
+    "ADVERSARIAL",
+    "Curve",
+    "RunFacts",
+    "flat",
+    "mean_of",
+    "read_run",
+    "run_names",
+    "thinned",
+]
 
 Curve = list[tuple[int, float]]
+ADVERSARIAL = ("gan", "critic")  # losses of a contest: low for one is high for the other
 POINTS = 500  # of a curve on a page
 
 

@@ -14,7 +14,7 @@ import jinja2
 from PIL import Image
 
 from authface.charts import line_chart, series_chart
-from authface.run_facts import Curve, RunFacts, flat, mean_of, thinned
+from authface.run_facts import ADVERSARIAL, Curve, RunFacts, flat, mean_of, thinned
 from authface.stats_page import number
 from data_manifests.ledger import read_view
 from data_manifests.records import Photo, Sample
@@ -96,7 +96,8 @@ def _tiles(run: RunFacts) -> Sequence[tuple[str, str]]:
     tiles.append((figure(run.final_loss), "loss, last tenth"))
     for name, curve in run.validated_means.items():
         if name == CONDITION_USE:
-            tiles.append((f"{curve[-1][1]:.1%}", "condition use"))
+            used = f"{curve[-1][1]:.1%}"
+            tiles.append((used.replace("-0.0%", "0.0%"), "condition use"))
         elif len(tiles) < 4:
             tiles.append((figure(curve[-1][1]), f"validation, {name}"))
     speed, share = run.middle("samples_per_s"), run.middle("mfu")
@@ -129,7 +130,7 @@ def _validated(run: RunFacts) -> Sequence[dict[str, Any]]:
     return [
         {
             "name": "condition use" if name == CONDITION_USE else name,
-            "is_use": name == CONDITION_USE,
+            "about": _about(name),
             "chart": series_chart(dict(zip(names, curves, strict=True)), label=f"{name} by bucket"),
             "first": [_end(curve, 0) for curve in curves],
             "last": [_end(curve, -1) for curve in curves],
@@ -137,6 +138,12 @@ def _validated(run: RunFacts) -> Sequence[dict[str, Any]]:
         }
         for name, curves in run.validated.items()
     ]
+
+
+def _about(name: str) -> str:
+    if name == CONDITION_USE:
+        return "how much worse with another face as the condition; 0: it is not looked at"
+    return "a contest: neither low nor high is good" if name in ADVERSARIAL else "lower is better"
 
 
 def _buckets(run: RunFacts) -> list[str]:

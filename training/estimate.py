@@ -30,6 +30,7 @@ __all__ = ["Estimate", "Sizes", "estimate", "read_sizes"]
 _MASTER = 4  # bytes of a float32 weight, or of its gradient
 _HALF = 2
 _MOMENTS = 8  # AdamW's two
+_MOMENTS_8BIT = 2 * (1 + 4 / 256)  # a byte each, and a float32 scale for 256 of them
 # What compiled blocks keep for the backward pass, of what eager ones do: from the growth of the
 # measured peak with the number of samples, at 512 and 1024 px (docs/benchmarks.md, H200).
 _COMPILED = 0.86
@@ -96,16 +97,18 @@ def estimate(config: PriorConfig | RestorerConfig, sizes: Sizes | None = None) -
     moving = _peak(released, held, at_once * kept, growing=not waiting)
     # Autocast's, of every float32 weight, kept for the backward pass.
     copies = _HALF * (trained + (frozen if run.adapted else 0))
+    each = _MOMENTS_8BIT if config.optimizer == "adamw8bit" else _MOMENTS
+    optimizer_bytes = round(each * trained)
     return Estimate(
         trained=trained,
         frozen=frozen,
         flops=flops,
         encode_flops=encode_flops,
         weight_bytes=weight_bytes,
-        optimizer_bytes=_MOMENTS * trained,
+        optimizer_bytes=optimizer_bytes,
         gradient_bytes=_MASTER * trained,
         activation_bytes=held,
-        peak_bytes=weight_bytes + _MOMENTS * trained + waiting + copies + moving,
+        peak_bytes=weight_bytes + optimizer_bytes + waiting + copies + moving,
     )
 
 

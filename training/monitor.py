@@ -39,7 +39,8 @@ class Monitor:
         config, held_out = run.config, run.held_out
         device = stage.base.device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-        journal.gauge = make_gauge(config, read_sizes(run.base), name)
+        if here().first:
+            journal.gauge = make_gauge(config, read_sizes(run.base), name, devices=here().size)
         self._validator = self._previews = None
         # Of several processes the first looks alone, unless it takes all of them to compute.
         self._sharded = [g.module for g in stage.groups if is_sharded(g.module)]
@@ -95,8 +96,16 @@ class Monitor:
     def _draw(self, step: int) -> None:
         if self._previews is None:
             return
-        with self._looking():
-            grid = self._previews.make()
+        try:
+            with self._looking():
+                grid = self._previews.make()
+        except torch.OutOfMemoryError:
+            if self._sharded:
+                raise  # the others wait for this one in the middle of a sum
+            # Pictures may need more than a step does: a run must not end for that.
+            torch.cuda.empty_cache()
+            log.warning("no grid at step %d: too little memory for it beside the training", step)
+            return
         if not here().first:
             return
         title = f"{self._run.folder.name}, {self._run.kind}, step {step}"

@@ -103,7 +103,9 @@ class Previews:
             generator=generators(seeds),
             output_type="latent",
         ).images
-        return [as_face(face).pixels_HWC for face in decode_faces(pipe.vae, latent_BCHW).float()]
+        # One by one: in float32 the decoder takes more memory than a step of a small run.
+        faces = [decode_faces(pipe.vae, one_1CHW)[0] for one_1CHW in latent_BCHW.split(1)]
+        return [as_face(face_CHW.float()).pixels_HWC for face_CHW in faces]
 
     def _how(self, steps: int) -> dict[str, Any]:
         config = self._config

@@ -36,7 +36,7 @@ PEAKS: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """What a sample costs and what the device could do."""
+    """What a sample costs and what the devices could do."""
 
     flops: float  # of a sample, forward and backward
     peak: float  # FLOP/s
@@ -54,9 +54,13 @@ def peak_tflops(device_name: str) -> float | None:
 
 
 def make_gauge(
-    config: PriorConfig | RestorerConfig, sizes: Sizes, device_name: str | None
+    config: PriorConfig | RestorerConfig,
+    sizes: Sizes,
+    device_name: str | None,
+    *,
+    devices: int = 1,
 ) -> Gauge | None:
-    """The gauge of a resolved config on a device; none where its peak is not known.
+    """The gauge of a resolved config on so many devices of a kind; none where the peak is unknown.
 
     Counting SDXL takes some seconds. Without a device's name, on a CPU, `peak_tflops` decides.
     """
@@ -64,4 +68,4 @@ def make_gauge(
     if peak is None:
         return None
     once = config.model_copy(update={"gradient_checkpointing": False})
-    return Gauge(float(estimate(once, sizes).flops), peak * 1e12)
+    return Gauge(float(estimate(once, sizes).flops), devices * peak * 1e12)

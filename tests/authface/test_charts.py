@@ -24,3 +24,11 @@ def test_fewer_than_two_points_make_no_chart() -> None:
 
 def test_a_flat_line_does_not_divide_by_zero() -> None:
     assert "polyline" in line_chart([1, 2], [1.0, 1.0], label="loss")
+
+
+def test_what_stands_beside_a_line_fits_the_margin() -> None:
+    """A minus sign that is cut off would turn the curve's meaning round."""
+    svg = line_chart([1, 2], [-0.0000123456, 123456.0], label="x")
+    ticks = [t.text or "" for t in ET.fromstring(svg) if t.attrib.get("text-anchor") == "end"]
+    assert ticks[0] == "-1.2e-05"
+    assert max(len(tick) for tick in ticks[:3]) <= 8

@@ -104,6 +104,16 @@ def test_the_peak_is_near_the_one_measured_on_a_gpu(
     assert estimate(config).peak_bytes / GIB == pytest.approx(measured_gib, rel=0.05)
 
 
+def test_moments_in_8_bits_take_a_quarter() -> None:
+    sizes = Sizes(UNET, VAE)
+    plain, small = (
+        estimate(PriorConfig(loss="plain", size=128, optimizer=kind, **ALL), sizes)
+        for kind in ("adamw", "adamw8bit")
+    )
+    assert small.optimizer_bytes / plain.optimizer_bytes == pytest.approx(0.25, rel=0.02)
+    assert plain.peak_bytes - small.peak_bytes == plain.optimizer_bytes - small.optimizer_bytes
+
+
 def test_without_compiling_more_is_kept() -> None:
     sizes = Sizes(UNET, VAE)
     compiled, eager = (
@@ -128,8 +138,8 @@ def test_a_lora_trains_little_and_is_its_own_teacher() -> None:
     assert lora.flops - plain.flops == pytest.approx(whole.flops / 2, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["prior-sdxl-24gb"])
+@pytest.mark.parametrize("name", ["prior-sdxl-24gb", "restorer-sdxl-24gb"])
 def test_the_small_presets_fit_24_gb(name: str) -> None:
-    """With 4 GiB to spare: for both text encoders, the VAE and what the allocator loses."""
+    """With room to spare: for both text encoders, the VAE and what the allocator loses."""
     section = PriorConfig() if name.startswith("prior") else RestorerConfig()
     assert estimate(with_file(section, name)).peak_bytes / GIB < 20

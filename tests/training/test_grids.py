@@ -139,6 +139,23 @@ def test_a_grids_figures_reach_tensorboard_and_its_pictures_a_file_of_their_own(
     assert file.name.endswith(f".{shown}")
 
 
+def test_a_grid_that_does_not_fit_costs_no_run(
+    filled: Filled,
+    tiny_base: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Memory that runs out can't be had on order, so the pipeline is made to say so."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("training.previews.StableDiffusionXLPipeline.__call__", full)
+    assert len(list(run("prior", filled, tiny_base, "full", grid_every=2, grid_of=1))) == 2
+    assert grid_files(filled[0].runs / "full") == []
+    assert "no grid at step 2" in caplog.text
+
+
 def test_a_picture_that_could_not_be_made_is_an_empty_cell() -> None:
     pixels = np.full((16, 16, 3), 200, np.uint8)
     grid = Grid(("a", "b"), ((pixels, None), (pixels, pixels)), ("x", "y"), {})

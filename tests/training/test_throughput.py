@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_manifests.errors import MissingExtra
@@ -39,6 +40,9 @@ def test_mfu_is_the_methods_own_work_over_the_peak() -> None:
     gauge = make_gauge(saved, sizes, None)
     assert gauge is not None
     assert gauge.mfu(10) == pytest.approx(10 * estimate(config, sizes).flops / 2e12)
+    pair = make_gauge(saved, sizes, None, devices=2)
+    assert pair is not None
+    assert pair.mfu(10) == pytest.approx(gauge.mfu(10) / 2)
     assert make_gauge(config, sizes, None) is None
     assert make_gauge(config, sizes, "Tesla T4") is None
 
@@ -53,6 +57,24 @@ def test_the_journal_tells_mfu_only_where_the_peak_is_known(tmp_path: Path) -> N
     assert "mfu" not in first
     assert second["mfu"] == pytest.approx(0.08)
     assert second["samples_per_s"] == 4.0
+
+
+def test_weights_and_biases_gets_figures_and_no_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline, below the run's folder; a resumed run goes on under the name it began with."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for number in (1, 2):
+        with open_journal(tmp_path, wandb=True) as journal:
+            journal.write(Step(number, 0.5, {"noise": 0.25}, 1e-3, 0.5, 4.0))
+            journal.picture("grid", number, np.zeros((8, 8, 3), np.uint8), ("sample",))
+    files = sorted((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(files) == 2
+    assert len({file.name for file in files}) == 1
+    for file in files:
+        assert b"samples_per_s" in file.read_bytes()
+        assert b"grid" not in file.read_bytes()
 
 
 def test_without_its_package_a_board_says_what_to_install(
