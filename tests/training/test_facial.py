@@ -116,7 +116,7 @@ def test_a_discriminator_can_learn_to_tell_two_textures_apart() -> None:
 def test_a_nose_is_one_more_part_and_changes_nothing_of_the_others(
     facial: FacialLoss, batch: tuple[Tensor, ...]
 ) -> None:
-    """It is judged by a discriminator of its own, in the fourth row; without it, row four is air."""
+    """It has a discriminator and a row of its own, the fourth; without it row four is air."""
     predicted, real, time, alpha_bar = batch
     nose = torch.tensor([7.0, 6, 10, 10]).repeat(3, 1, 1)
     nose[1] = 0  # unknown
