@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs.
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -111,6 +112,8 @@ app.command()(demo.report)
 
 def main() -> None:
     """Run the command line; an error from the tree becomes one line and exit code 2."""
+    # Other libraries import it where it is installed; it tells of kernels that nobody uses here.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
     except AuthFaceError as error:
