@@ -14,8 +14,10 @@ none; `with facial` has it on. `cached` is given the latents, as a run with a ca
 Whole: a picture from its file to the weights: read, cut to size, degraded, encoded, trained on.
 Ours reads with its cache, in threads ahead of the step; the other side is the published script: its
 loader reads in the training process, and each step encodes anew. Both degrade by our functions.
-The tiny VAE is cheap beside its U-Net, so it is also measured with one whose share of the work is
-that of SDXL at 512 px (0.24 of a step; here 0.25), by counted operations.
+The tiny VAE is cheap beside its U-Net: encoding is 0.13 of a step's counted operations, and 0.24 for
+SDXL at 512 px. So there are two larger ones: `sdxl`, 0.25, and `float32`, 0.48, what SDXL's takes of
+the time on a GPU that multiplies float32, which the published script keeps its VAE in, as TF32 at
+half of bfloat16's rate.
 """
 
 from __future__ import annotations
@@ -59,7 +61,11 @@ from training.stages import Restorer
 
 OFF = {"gan_weight": 0.0, "gram_weight": 0.0, "width": 8}
 ON = {"width": 8}
-SDXL_SHARE = {**tiny.VAE, "block_out_channels": (16, 32, 64, 64)}
+VAES = {
+    "tiny": tiny.VAE,
+    "sdxl": {**tiny.VAE, "block_out_channels": (16, 32, 64, 64)},
+    "float32": {**tiny.VAE, "block_out_channels": (32, 32, 64, 64)},
+}
 Step = Callable[[int], float]
 
 
@@ -285,6 +291,7 @@ def main() -> None:
     asked.add_argument("--side", type=int, default=512, help="of the crops' files, in pixels")
     asked.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     asked.add_argument("--threads", type=int, default=1, help="of torch")
+    asked.add_argument("--vae", default=",".join(VAES), help="some of tiny, sdxl, float32")
     asked.add_argument("--only", choices=("step", "whole"), help="else both")
     told = asked.parse_args()
     torch.set_num_threads(told.threads)
@@ -293,7 +300,7 @@ def main() -> None:
     shared = {"precision": told.precision, "at_once": told.batch}
     off = Case("controlnet", told.size, told.batch, True, {**shared, "facial": OFF})
     on = replace(off, settings={**shared, "facial": ON})
-    for vae_name, vae in (("tiny VAE", tiny.VAE), ("VAE of SDXL's share", SDXL_SHARE)):
+    for vae_name, vae in ((name, VAES[name]) for name in told.vae.split(",")):
         sizes = Sizes(tiny.UNET, vae)
         if told.only != "whole":
             sides = {

@@ -49,6 +49,7 @@ class Posterior:
 
     mean_CHW: Tensor
     logvar_CHW: Tensor
+    pixels_HWC: NDArray[np.uint8] | None = None  # the crop itself, where a step needs it too
 
 
 @dataclass(frozen=True, slots=True)

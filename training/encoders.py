@@ -3,6 +3,8 @@
 What is kept of a picture is its posterior, mean and log-variance, and never a draw from it; what is
 kept of words does not know whether a step leaves them out. Both are drawn at each step. There is no
 random crop: a record is of the whole crop the row names, so the row's size and crop ids are its.
+Stage 2 degrades the crop at each step, so its pixels at the training's size are kept beside: that
+spares each step decoding the crop's file and bringing it to size.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -23,7 +25,7 @@ from data_manifests.errors import InputError
 from data_manifests.records import Sample
 from training import prompts
 from training.cache import Cache, Key, make_key, tensors_sha256
-from training.config import RunConfig
+from training.config import RestorerConfig, RunConfig
 from training.data import Posterior, crop_bytes, crop_pixels, mirrored
 from training.models import Base, Words
 from training.readers import open_pool, reader_count
@@ -57,10 +59,12 @@ class Encoders:
             for encoder in (pipeline.text_encoder, pipeline.text_encoder_2)
         )
         self._one_at_a_time = Lock()
+        self.keeps_pixels = isinstance(config, RestorerConfig)
         base.look_up = self.words
 
     def latents_key(self, sample: Sample, *, mirror: bool) -> Key:
         """The record of a sample's crop, as it is or mirrored: both are encoded."""
+        pixels = {"pixels": True} if self.keeps_pixels else {}
         return make_key(
             "latents",
             sample.crop_sha256,
@@ -70,6 +74,7 @@ class Encoders:
             precision=self.config.vae_precision,
             # Sums are taken in another order there, so numbers differ in their last digits.
             device=self.base.device.type,
+            **pixels,
         )
 
     def words_key(self, prompt: str) -> Key:
@@ -80,7 +85,10 @@ class Encoders:
     def posterior(self, sample: Sample, *, mirror: bool) -> Posterior | None:
         """What is kept of the sample's crop; none if it has to be encoded."""
         found = self.cache.read(self.latents_key(sample, mirror=mirror))
-        return None if found is None else Posterior(found["mean"], found["logvar"])
+        if found is None:
+            return None
+        pixels_HWC = found["pixels"].numpy() if self.keeps_pixels else None
+        return Posterior(found["mean"], found["logvar"], pixels_HWC)
 
     def encode(self, sample: Sample, pixels_HWC: NDArray[np.uint8], *, mirror: bool) -> Posterior:
         """Encode a crop, mirrored already where `mirror` says so, and keep it.
@@ -98,6 +106,9 @@ class Encoders:
             )
         found = Posterior(mean_1CHW[0].cpu(), logvar_1CHW[0].cpu())
         tensors = {"mean": found.mean_CHW, "logvar": found.logvar_CHW}
+        if self.keeps_pixels:
+            found = replace(found, pixels_HWC=pixels_HWC)
+            tensors["pixels"] = torch.from_numpy(pixels_HWC)
         self.cache.write(self.latents_key(sample, mirror=mirror), tensors)
         return found
 

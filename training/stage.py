@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,6 @@ class SharedStage:
     groups: tuple[Group, ...] = field(init=False)
     schedule: Schedule = field(init=False)
     encoders: Encoders | None = field(default=None, init=False)  # set where there is a cache
-    sees_pixels: ClassVar[bool] = False  # whether a step needs more of a crop than its latents
 
     def __post_init__(self) -> None:
         base = self.base
@@ -110,11 +109,13 @@ class SharedStage:
         if self.encoders is None:
             return load_example(sample, self.media, self._size, mirror=mirror)
         kept = self.encoders.posterior(sample, mirror=mirror)
-        if kept is not None and not self.sees_pixels:
-            return replace(bare_example(sample, self._size, mirror=mirror), posterior=kept)
-        example = load_example(sample, self.media, self._size, mirror=mirror)
-        kept = kept or self.encoders.encode(sample, example.pixels_HWC, mirror=mirror)
-        return replace(example, posterior=kept)
+        if kept is None:
+            example = load_example(sample, self.media, self._size, mirror=mirror)
+            kept = self.encoders.encode(sample, example.pixels_HWC, mirror=mirror)
+            return replace(example, posterior=kept)
+        bare = bare_example(sample, self._size, mirror=mirror)
+        seen_HWC = bare.pixels_HWC if kept.pixels_HWC is None else kept.pixels_HWC
+        return replace(bare, pixels_HWC=seen_HWC, posterior=kept)
 
     @property
     def _size(self) -> int:

@@ -126,7 +126,6 @@ class Restorer(SharedStage):
     """Stage 2: a ControlNet on the frozen prior learns to restore. Source: AuthFace section 3.3."""
 
     config: RestorerConfig
-    sees_pixels = True  # the condition is made from them at each step
 
     def __init__(self, base: Base, config: RestorerConfig, media: Path) -> None:
         super().__init__(base, config, media)

@@ -366,12 +366,13 @@ def stage(kind: str, tiny_base: Path, filled: Filled, **settings: Any) -> Prior 
 def test_items_with_kept_latents_are_those_without_but_for_the_encoding(
     kind: str, tiny_base: Path, filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Boxes, masks, size and crop ids are the same; no VAE is run, the prior reads no crop."""
+    """Boxes, masks, size and crop ids are the same; no VAE is run and no crop's file is read."""
     plain, kept = (stage(kind, tiny_base, filled) for _ in range(2))
     kept.encoders = Encoders(kept.base, kept.config, Cache(filled[0].cache))
     samples = filled[1].read(Sample)
     list(kept.encoders.fill(samples, filled[0].media))
     monkeypatch.setattr(kept.base.pipeline, "vae", None)
+    kept.media = filled[0].root / "nowhere"
     mirrored, wordless = set(), set()
     for step in range(12):
         one, other = plain.item(samples[1], step, 0), kept.item(samples[1], step, 0)
@@ -384,6 +385,7 @@ def test_items_with_kept_latents_are_those_without_but_for_the_encoding(
         if kind == "prior":
             assert other.example.pixels_HWC.size == 0
         else:
+            np.testing.assert_array_equal(one.example.pixels_HWC, other.example.pixels_HWC)
             np.testing.assert_array_equal(one.poor_HWC, other.poor_HWC)
         mirrored.add(float(other.example.boxes_P4[0, 0]))
         wordless.add(other.wordless)

@@ -211,6 +211,22 @@ def test_the_facial_terms_enter_by_their_weights_from_their_start(
     torch.testing.assert_close(later.error_B.detach(), expected)
 
 
+def test_without_weights_the_facial_terms_cost_nothing_and_move_nothing(
+    base: Base, filled: Filled
+) -> None:
+    """Stage 2 is the plain loop then: the noise's error, and no critics to train."""
+    none = FacialConfig(width=8, gan_weight=0.0, gram_weight=0.0, least_signal=0.0)
+    stage, usual = restorer(base, filled, facial=none), restorer(base, filled)
+    loss = stage.loss(batch(stage, filled, 3), 3)
+    assert [group.name for group in stage.groups] == ["controlnet"]
+    assert set(loss.parts) == {"noise"}
+    assert loss.rival_B is None
+    torch.testing.assert_close(loss.error_B, usual.loss(batch(usual, filled, 3), 3).parts["noise"])
+    for weights in ({"gan_weight": 0.1}, {"gram_weight": 1.0}):
+        one = restorer(base, filled, facial=none.model_copy(update=weights))
+        assert [group.name for group in one.groups] == ["controlnet", "critics"]
+
+
 def test_stage_two_starts_from_the_same_weights_each_time(base: Base, filled: Filled) -> None:
     torch.manual_seed(1)
     one = restorer(base, filled)
