@@ -86,6 +86,28 @@ def test_a_run_with_grids_learns_the_same_bit_for_bit(
         assert changed == [column == made for column in range(len(row))]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lora_rank": 2, "ema": 0.9},
+        {"target": "flow", "loss": "plain", "cache": True, "ema": 0.9},
+    ],
+)
+def test_looking_leaves_averages_loras_and_other_targets_as_they_are(
+    settings: dict[str, Any], filled: Filled, tiny_base: Path
+) -> None:
+    looks = {"grid_every": 1, "grid_of": 1, "validate_every": 1}
+    list(run("prior", filled, tiny_base, "plain", **settings))
+    list(run("prior", filled, tiny_base, "shown", **settings, **looks))
+    plain, shown = (newest(filled[0].runs / n / "checkpoints") for n in ("plain", "shown"))
+    assert plain is not None
+    assert shown is not None
+    assert "ema" in plain.tensors
+    for group, tensors in plain.tensors.items():
+        assert all(torch.equal(value, shown.tensors[group][key]) for key, value in tensors.items())
+    assert [step for step, _ in grid_files(filled[0].runs / "shown")] == [0, 1, 2]
+
+
 def test_a_restored_preview_is_what_the_exported_model_restores(
     filled: Filled, tiny_base: Path
 ) -> None:
