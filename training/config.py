@@ -228,6 +228,7 @@ class FacialConfig(Section):
     )
     parts: tuple[Literal["eyes", "mouth", "nose"], ...] = Field(
         default=("eyes", "mouth"),
+        min_length=1,
         description="which parts are judged; a sample's box says where each is",
     )
     gan_weight: float = Field(

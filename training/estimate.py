@@ -55,7 +55,7 @@ class Estimate:
     frozen: int
     flops: int  # per sample: forward and backward, latents and words known
     encode_flops: int  # per sample, to encode a crop
-    weight_bytes: int
+    weight_bytes: int  # their average with them, where one is kept
     optimizer_bytes: int
     gradient_bytes: int
     activation_bytes: int  # per sample on the device at once
@@ -91,6 +91,7 @@ def estimate(config: PriorConfig | RestorerConfig, sizes: Sizes | None = None) -
     at_once = min(config.at_once, config.batch)
     # Under a LoRA the U-Net itself stays in float32 too.
     weight_bytes = _MASTER * trained + (_MASTER if run.adapted else _HALF) * frozen
+    weight_bytes += _MASTER * trained if config.ema else 0
     # Where gradients are summed over several passes they are there from the second pass on.
     waiting = _MASTER * trained if config.batch > at_once else 0
     kept = 1.0 if config.compile == "off" or config.gradient_checkpointing else _COMPILED

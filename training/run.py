@@ -296,11 +296,12 @@ def _must_match(written: dict[str, Any], now: dict[str, Any]) -> None:
         raise CheckpointError(
             f"That run trains a {written['kind']}, not a {now['kind']}.", "Choose another --name."
         )
-    before, after = (
-        {k: v for k, v in r["config"].items() if k not in _FREE} for r in (written, now)
-    )
     # A setting younger than the run had no other value then than the one it has by default.
-    changed = sorted(k for k in before if before[k] != after.get(k))
+    by_default = {"prior": PriorConfig, "restorer": RestorerConfig}[now["kind"]]().model_dump(
+        mode="json"
+    )
+    before, after = _filled(written["config"], by_default), now["config"]
+    changed = sorted(k for k in before if k not in _FREE and before[k] != after.get(k))
     # Known by its bytes where they are known, so that a workspace may be moved.
     if (written["base_sha256"] or written["base"]) != (now["base_sha256"] or now["base"]):
         changed.append("base")
@@ -309,6 +310,15 @@ def _must_match(written: dict[str, Any], now: dict[str, Any]) -> None:
             f"The run began with other settings: {', '.join(changed)} differ.",
             "Set them as its config.json says, or start a new run under another --name.",
         )
+
+
+def _filled(values: dict[str, Any], by_default: dict[str, Any]) -> dict[str, Any]:
+    """The values with defaults for those that are not there, in tables within them too."""
+    found = by_default | values
+    for key, default in by_default.items():
+        if isinstance(default, dict) and isinstance(values.get(key), dict):
+            found[key] = _filled(values[key], default)
+    return found
 
 
 def _sweep(folder: Path) -> None:

@@ -80,6 +80,14 @@ def test_gradients_that_wait_for_a_second_pass_are_in_the_peak() -> None:
     assert in_turns.peak_bytes > at_once.peak_bytes
 
 
+def test_an_average_is_in_the_peak() -> None:
+    sizes = Sizes(UNET, VAE)
+    plain, averaged = (
+        estimate(PriorConfig(loss="plain", size=128, ema=ema, **ALL), sizes) for ema in (0.0, 0.999)
+    )
+    assert averaged.peak_bytes - plain.peak_bytes == 4 * plain.trained
+
+
 def test_hours_are_work_over_speed() -> None:
     counted = estimate(PriorConfig(loss="plain", size=128, **ALL), Sizes(UNET, VAE))
     hours = counted.hours(1000, tflops=100, mfu=0.5)

@@ -336,6 +336,25 @@ def test_refusals_come_before_any_work(filled: Filled, tiny_base: Path, tmp_path
         list(run("prior", filled, tiny_base, "q"))
 
 
+def test_a_setting_younger_than_the_run_had_its_default_then(
+    filled: Filled, tiny_base: Path
+) -> None:
+    """In tables of settings too; any other value of it is a change."""
+    stop_after(run("restorer", filled, tiny_base, "r"), 2)
+    path = filled[0].runs / "r" / "config.json"
+    record = json.loads(path.read_text())
+    for table, key in (
+        (record["config"], "ema"),
+        (record["config"], "target"),
+        (record["config"]["facial"], "parts"),
+    ):
+        del table[key]
+    path.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="ema differ"):
+        list(run("restorer", filled, tiny_base, "r", resume=True, ema=0.9))
+    assert next(run("restorer", filled, tiny_base, "r", resume=True)).step == 3
+
+
 def test_two_processes_do_not_train_in_one_folder(filled: Filled, tiny_base: Path) -> None:
     first = run("prior", filled, tiny_base, "p")
     next(first)
