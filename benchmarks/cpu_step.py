@@ -15,9 +15,9 @@ Whole: a picture from its file to the weights: read, cut to size, degraded, enco
 Ours reads with its cache, in threads ahead of the step; the other side is the published script: its
 loader reads in the training process, and each step encodes anew. Both degrade by our functions.
 The tiny VAE is cheap beside its U-Net: encoding is 0.13 of a step's counted operations, and 0.24
-for SDXL at 512 px. So there are two larger ones: `sdxl`, 0.25, and `float32`, 0.48, what SDXL's
-takes of the time on a GPU that multiplies float32, which the published script keeps its VAE in, as
-TF32 at half of bfloat16's rate.
+for SDXL at 512 px. So there are two larger ones: `sdxl`, 0.25; and `float32`, 0.48, which is the
+share of the time on a GPU if SDXL's VAE runs in float32, as published, as TF32 at half of
+bfloat16's rate.
 """
 
 from __future__ import annotations
