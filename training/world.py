@@ -91,8 +91,16 @@ class World:
             )
 
     def device(self, name: str) -> str:
-        """The device that this process is to use where the settings name one for all."""
-        if self.size == 1 or name not in ("auto", "cuda"):
+        """The device that this process is to use where the settings name one for all.
+
+        InputError if they name one GPU: each process needs one of its own.
+        """
+        if not self.alone and name.startswith("cuda:"):
+            raise InputError(
+                f"device = {name} would put {self.size} processes on one GPU.",
+                "Set device = auto; CUDA_VISIBLE_DEVICES says which GPUs there are.",
+            )
+        if self.alone or name not in ("auto", "cuda"):
             return name
         from torch import cuda
 

@@ -261,6 +261,12 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
+def test_several_processes_do_not_share_a_gpu() -> None:
+    with pytest.raises(InputError, match="device = cuda:1 would put 4 processes on one GPU"):
+        World(2, 4).device("cuda:1")
+    assert World(2, 4).device("cpu") == "cpu"
+
+
 def test_one_process_is_a_world_of_its_own() -> None:
     with joined() as world:
         assert (world.first, world.alone, world.everyone("x")) == (True, True, ["x"])
