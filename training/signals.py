@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -30,9 +31,11 @@ def hearing() -> Iterator[Callable[[], int]]:
     """A function that gives the signal that asked the run to stop, 0 if none did.
 
     One of several processes may be told twice, by who stops them all and by who started it; a
-    second SIGTERM is then the same wish, and no reason not to save.
+    second SIGTERM is then the same wish, and no reason not to save. If whoever started it is gone,
+    that is the same wish too: nobody else would end it.
     """
-    repeated = {signal.SIGTERM} if not here().alone else set()
+    parent = 0 if here().alone else os.getppid()
+    repeated = {signal.SIGTERM} if parent else set()
     told: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0  # only the main thread may ask to hear signals
@@ -47,8 +50,14 @@ def hearing() -> Iterator[Callable[[], int]]:
 
     for number in before:
         signal.signal(number, hear)
+
     try:
-        yield lambda: told[0] if told else 0
+        yield lambda: next(iter(told), _orphaned(parent))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _orphaned(parent: int) -> int:
+    """SIGTERM if the process that is to be the parent is gone; 0 too where none is to be."""
+    return int(signal.SIGTERM) if parent and os.getppid() != parent else 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,7 @@ def test_a_run_may_go_on_in_a_world_of_another_size(filled: Filled, tiny_base: P
     """Two processes are told to stop and save; one goes on, and ends as one alone from start."""
     journal = filled[0].runs / "two" / "stats.jsonl"
     with torchrun(2, *command("prior", filled, tiny_base, "two", steps=60)) as going:
-        deadline = time.monotonic() + 300
-        while not (journal.exists() and journal.read_text().count("\n") >= 3):
-            assert going.poll() is None, going.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: journal.exists() and journal.read_text().count("\n") >= 3, going)
         # As some schedulers do: the processes themselves, and torchrun, which passes it on.
         children = Path(f"/proc/{going.pid}/task/{going.pid}/children").read_text().split()
         assert len(children) == 2
@@ -142,6 +139,37 @@ def test_a_run_may_go_on_in_a_world_of_another_size(filled: Filled, tiny_base: P
     assert alone("prior", filled, tiny_base, "two", steps=last)[0] == stopped.step + 1
     alone("prior", filled, tiny_base, "one", steps=last)
     assert end_of(filled, "two") == end_of(filled, "one")
+
+
+def test_without_the_torchrun_that_started_them_the_processes_save_and_end(
+    filled: Filled, tiny_base: Path
+) -> None:
+    folder = filled[0].runs / "p"
+    journal = folder / "stats.jsonl"
+    with torchrun(2, *command("prior", filled, tiny_base, "p", steps=900)) as going:
+        wait_for(lambda: journal.exists() and journal.read_text().count("\n") >= 2, going)
+        going.kill()
+    wait_for(lambda: not is_locked(folder))
+    stopped = newest(folder / "checkpoints")
+    assert stopped is not None
+    assert stopped.step == read_journal(folder)[-1]["step"] < 900
+
+
+def wait_for(reached: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 300
+    while not reached():
+        assert process is None or process.poll() is None, said(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_locked(folder: Path) -> bool:
+    with (folder / ".lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_a_process_that_fails_ends_all_with_a_message(filled: Filled, tiny_base: Path) -> None:
