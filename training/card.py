@@ -176,8 +176,8 @@ def _review(data: Facts) -> Iterator[str]:
             if share is not None
             else ""
         )
-        + f". {data['described']} samples have words from a person,"
-        f" {data['retouched']} are retouched photos that passed a review."
+        + f". Words from a person: {count_of(data['described'], 'sample')}."
+        f" Retouched, and reviewed after it: {count_of(data['retouched'], 'sample')}."
     )
     yield ""
     rows = ((g["name"], g["thresholds"] or "-", g["judged"], g["passed"]) for g in data["gates"])

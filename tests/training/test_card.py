@@ -164,7 +164,7 @@ def test_its_numbers_are_the_tables(name: str, runs: Path, place: tuple[Workspac
         "| training | 5 |",
         "| sharpness | 4.5 | 4 | 4 |",
         "1 answer of 1 reviewer count, 1.00 per photo; on average 100 % of the voters agree",
-        "1 samples have words from a person, 1 are retouched photos",
+        "Words from a person: 1 sample. Retouched, and reviewed after it: 1 sample.",
         "| lr | 0.001 |",
     ):
         assert said in text
