@@ -226,7 +226,7 @@ class FacialConfig(Section):
     on: Literal["clean", "noise"] = Field(
         default="clean", description="clean: predicted latents; noise: the paper's letter"
     )
-    parts: tuple[Literal["eyes", "mouth", "nose"], ...] = Field(
+    parts: tuple[Literal["eyes", "mouth", "nose", "brows"], ...] = Field(
         default=("eyes", "mouth"),
         min_length=1,
         description="which parts are judged; a sample's box says where each is",
@@ -249,6 +249,7 @@ class FacialConfig(Section):
     mouth_cells: int = Field(
         default=15, ge=4, description="side of the mouth's patch in latent cells"
     )
+    brow_cells: int = Field(default=10, ge=4, description="side of a brow's patch in latent cells")
     nose_cells: int = Field(
         default=12, ge=4, description="side of the nose's patch in latent cells"
     )

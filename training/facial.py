@@ -32,7 +32,7 @@ class FacialTerms:
 
 
 class FacialLoss(nn.Module):
-    """One discriminator for both eyes, one for the mouth, and if asked for one for the nose."""
+    """Discriminators: one for both eyes, one for the mouth, and where asked for the nose and brows."""
 
     def __init__(self, config: FacialConfig, unet: Any) -> None:
         super().__init__()
@@ -51,6 +51,7 @@ class FacialLoss(nn.Module):
             "eyes": ((0, 1), config.eye_cells),
             "mouth": ((2,), config.mouth_cells),
             "nose": ((3,), config.nose_cells),
+            "brows": ((4, 5), config.brow_cells),
         }
         self.parts = {name: known[name] for name in config.parts}
 
@@ -72,7 +73,7 @@ class FacialLoss(nn.Module):
                 terms = self._part(self.critics[name], pair, boxes_BP4[:, row], (time_BT, cells))
                 share_B = seen_BP[:, row] / len(
                     rows
-                )  # both eyes together weigh as much as the mouth
+                )  # both of a pair together weigh as much as the mouth
                 sums = [
                     total + torch.where(share_B > 0, share_B * term, 0.0)
                     for total, term in zip(sums, terms, strict=True)

@@ -113,6 +113,20 @@ def test_a_discriminator_can_learn_to_tell_two_textures_apart() -> None:
     assert error.item() < 0.3
 
 
+def test_brows_have_a_discriminator_for_both_of_them(batch: tuple[Tensor, ...]) -> None:
+    predicted, real, time, alpha_bar = batch
+    more = made(CONFIG.model_copy(update={"parts": ("eyes", "mouth", "brows")}))
+    assert set(more.critics) == {"eyes", "mouth", "brows"}
+    brow = torch.tensor([4.0, 2, 9, 5]).repeat(3, 1, 1)
+    none = torch.zeros_like(brow)
+    both, one, nothing = (
+        more((predicted, real), torch.cat([BOXES, none, *rows], dim=1), time, alpha_bar).gan_B[0]
+        for rows in ((brow, brow), (brow, none), (none, none))
+    )
+    torch.testing.assert_close(both - nothing, 2 * (one - nothing))
+    assert not torch.equal(both, nothing)
+
+
 def test_a_nose_is_one_more_part_and_changes_nothing_of_the_others(
     facial: FacialLoss, batch: tuple[Tensor, ...]
 ) -> None:

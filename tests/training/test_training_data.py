@@ -105,3 +105,15 @@ def test_a_crop_that_is_not_square_is_refused(filled: Filled, sample: Sample) ->
     flat = dataclasses.replace(sample, crop_path=path, crop_sha256=sha256, width=40, height=30)
     with pytest.raises(InputError, match="40 x 30"):
         load_example(flat, filled[0].media, 64, mirror=False)
+
+
+def test_a_brow_lies_above_its_eye_and_is_mirrored_with_it(sample: Sample) -> None:
+    plain, turned = (part_boxes(sample, 160, mirror=mirror) for mirror in (False, True))
+    centres = (plain[:, :2] + plain[:, 2:]) / 2
+    apart = np.linalg.norm(centres[1] - centres[0])
+    for eye, brow in ((0, 4), (1, 5)):
+        assert 0.15 * apart < centres[eye, 1] - centres[brow, 1] < 0.4 * apart
+        assert abs(centres[eye, 0] - centres[brow, 0]) < 0.15 * apart
+    np.testing.assert_allclose(turned[4, [0, 2]], 160 - plain[5, [2, 0]])
+    bare = part_boxes(dataclasses.replace(sample, landmarks=()), 160, mirror=False)
+    assert not bare[4:].any()
