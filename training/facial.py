@@ -32,7 +32,7 @@ class FacialTerms:
 
 
 class FacialLoss(nn.Module):
-    """Discriminators: one for both eyes, one for the mouth, and where asked for the nose and brows."""
+    """Discriminators: one for both eyes, one for the mouth, if asked for the nose and brows too."""
 
     def __init__(self, config: FacialConfig, unet: Any) -> None:
         super().__init__()
