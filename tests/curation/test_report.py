@@ -18,6 +18,7 @@ from curation.report_charts import distributions, funnel
 from curation.report_rows import plain, view_photos
 from data_manifests.media import write_media
 from data_manifests.records import Box, Capture, Face, Photo, Point, Rights, Verdict
+from tests.waiting import until
 
 HOSTILE = (
     "\"'><img src=x onerror=alert(1)><script>window.hacked=1<!--\n{{7*7}}\u2028\u202egpj.exe"
@@ -241,15 +242,16 @@ def shown_names(page: Any) -> list[str]:
 
 
 def told(page: Any, text: str) -> None:
-    page.wait_for_function("text => document.getElementById('told').textContent === text", arg=text)
+    until(page, "text => document.getElementById('told').textContent === text", text)
 
 
 @pytest.mark.browser
 def test_only_cards_in_view_are_in_the_document_up_to_the_last(opened: Any) -> None:
     assert len(shown_names(opened)) < 80
     opened.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    opened.wait_for_function(
-        "[...document.querySelectorAll('#grid .name')].some(n => n.textContent == 'IMG_0399.jpg')"
+    until(
+        opened,
+        "[...document.querySelectorAll('#grid .name')].some(n => n.textContent == 'IMG_0399.jpg')",
     )
     assert len(shown_names(opened)) < 80
     drawn = opened.evaluate(
@@ -284,13 +286,12 @@ def test_search_filters_and_sorting_find_the_photos(opened: Any) -> None:
     opened.click("#clear")
     opened.select_option("#sort", "sharpness")
     opened.click("#direction")
-    opened.wait_for_function(
-        "document.querySelector('#grid [aria-posinset=\"1\"] .name').textContent == 'IMG_0399.jpg'"
+    until(
+        opened,
+        "document.querySelector('#grid [aria-posinset=\"1\"] .name').textContent == 'IMG_0399.jpg'",
     )
     opened.locator("svg.chart[aria-label^=sharpness] .bar").first.dispatch_event("click")
-    opened.wait_for_function(
-        "document.getElementById('told').textContent.endsWith(' of 400 photos')"
-    )
+    until(opened, "document.getElementById('told').textContent.endsWith(' of 400 photos')")
     assert len(shown_names(opened)) >= 1
 
 
@@ -310,7 +311,7 @@ def test_the_keyboard_reaches_and_opens_every_photo(opened: Any) -> None:
     assert opened.locator("#detail-body tr.no").count() == 1
     opened.keyboard.press("Escape")
     # A dialog tells that it is closed in a task of its own, after the browser has set the focus.
-    opened.wait_for_function("document.activeElement.dataset.place === '2'")
+    until(opened, "document.activeElement.dataset.place === '2'")
 
 
 @pytest.mark.browser
@@ -344,5 +345,5 @@ def test_a_narrow_screen_needs_no_sideways_scrolling_in_light_or_dark(opened: An
     for scheme, expected in (("light", "rgb(250, 250, 248)"), ("dark", "rgb(19, 21, 23)")):
         opened.emulate_media(color_scheme=scheme)
         paper = "getComputedStyle(document.body).backgroundColor"
-        opened.wait_for_function(f"{paper} === {json.dumps(expected)}")
+        until(opened, f"{paper} === {json.dumps(expected)}")
         assert opened.evaluate("document.documentElement.scrollWidth") <= 390

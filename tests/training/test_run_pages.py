@@ -22,6 +22,7 @@ from data_manifests.person import Person
 from data_manifests.records import Sample
 from data_manifests.store import Store
 from data_manifests.traces import find_traces
+from tests.waiting import until
 
 # diffusers 0.42's solver hands a tensor to NumPy 2 in the old way.
 pytestmark = pytest.mark.filterwarnings(
@@ -168,4 +169,4 @@ def test_the_page_fits_its_window(trained: Workspace, browser: Any, width: int) 
     cut = "[...document.querySelectorAll('.card')].filter(c => c.scrollWidth > c.clientWidth)"
     assert browser.evaluate(f"{cut}.length") == 0
     browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    browser.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    until(browser, "[...document.images].every(i => i.complete && i.naturalWidth > 0)")
