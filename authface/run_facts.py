@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from data_manifests.config import flat
 from data_manifests.errors import CheckpointError, InputError
 
 __all__ = [
     "ADVERSARIAL",
     "Curve",
     "RunFacts",
-    "flat",
     "mean_of",
     "read_run",
     "run_names",
@@ -127,15 +127,6 @@ def run_names(runs: Path) -> list[str]:
         return (journal if journal.exists() else record).stat().st_mtime
 
     return [p.parent.name for p in sorted(runs.glob("*/config.json"), key=wrote)]
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings in tables as pairs, the tables' names before a dot."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def thinned(curve: Curve, points: int = POINTS) -> Curve:

@@ -14,8 +14,9 @@ import jinja2
 from PIL import Image
 
 from authface.charts import line_chart, series_chart
-from authface.run_facts import ADVERSARIAL, Curve, RunFacts, flat, mean_of, thinned
+from authface.run_facts import ADVERSARIAL, Curve, RunFacts, mean_of, thinned
 from authface.stats_page import number
+from data_manifests.config import flat
 from data_manifests.ledger import read_view
 from data_manifests.records import Photo, Sample
 from data_manifests.store import Store

@@ -200,17 +200,11 @@ def _name(place: Workspace, kind: str, resume: bool) -> str:
 
 
 def _show(config: RunConfig, samples: int, version: int, base: str) -> None:
-    rows = [(key, value) for key, value in _flat(config.model_dump()) if key != "base"]
+    from data_manifests.config import flat
+
+    rows = [(key, value) for key, value in flat(config.model_dump()) if key != "base"]
     console.table("Settings of this run", ("setting", "value"), [("base", base), *rows])
     console.done(f"{samples} samples of samples@{version}; nothing was trained or written")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _follow(steps: Iterator[Step], place: Workspace, name: str) -> None:

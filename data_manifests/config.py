@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_manifests.errors import ConfigError
 
-__all__ = ["Section", "parse_section", "read_section"]
+__all__ = ["Section", "flat", "parse_section", "read_section"]
 
 S = TypeVar("S", bound="Section")
 
@@ -21,6 +21,15 @@ class Section(BaseModel):
     """A table of settings: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings in tables as pairs, the tables' names before a dot, as --set takes them."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def parse_section(model: type[S], values: Mapping[str, Any], where: str) -> S:

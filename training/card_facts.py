@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_manifests.card import About, Card, describe
 from data_manifests.card_page import KNOWN_LICENCES
+from data_manifests.config import flat
 from data_manifests.seen import MARK
 from training.bases import base_model, folder_facts
 from training.journal import read_journal
@@ -41,7 +42,7 @@ def card_facts(run: Run[Any], step: int) -> dict[str, Any]:
         "of_steps": run.config.steps,
         "licence": base_licence(run.base),
         "data": _data(run),
-        "settings": dict(_flat(run.record["config"])),
+        "settings": _settings(run.record["config"]),
         "losses": _losses(run.folder, step),
         "saw_erased": (run.folder / MARK).is_file(),
     }
@@ -129,15 +130,9 @@ def _values(name: str, rows: Iterable[Mapping[str, Any]]) -> list[float]:
     return [float(row[name]) for row in rows if row.get(name) is not None]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Sequence[tuple[str, Any]]:
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their dotted names, but for the base, which may be a path of this machine."""
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{key}.")
-        elif prefix + key != "base":
-            found.append((prefix + key, value))
-    return found
+    return {name: value for name, value in flat(values) if name != "base"}
 
 
 def _plain(value: Any) -> Any:
