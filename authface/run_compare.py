@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from authface.charts import series_chart
+from authface.pages import page_environment
 from authface.run_facts import ADVERSARIAL, RunFacts, thinned
-from authface.run_page import figure, page_environment
+from authface.run_page import figure
 
 __all__ = ["Line", "compare_runs", "doubts", "render_comparison"]
 

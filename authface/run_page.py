@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from authface.charts import line_chart, series_chart
+from authface.pages import page_environment
 from authface.run_facts import ADVERSARIAL, Curve, RunFacts, mean_of, thinned
 from authface.stats_page import number
 from data_manifests.config import flat
@@ -23,7 +23,7 @@ from data_manifests.store import Store
 from training.config import PriorConfig, RestorerConfig
 from training.grids import SIDECAR, TINY, grid_files
 
-__all__ = ["page_environment", "render_run"]
+__all__ = ["figure", "render_run"]
 
 GRIDS = 9  # on a page, spread over the run; all of them lie in its folder
 WIDEST = 1200  # px of a grid on the page
@@ -51,19 +51,6 @@ def render_run(run: RunFacts, store: Store) -> str:
             versions=_versions(run),
         )
     )
-
-
-def page_environment() -> jinja2.Environment:
-    """Templates with the figures' form; what a person typed is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("authface"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"number": figure}
-    return environment
 
 
 def figure(value: float | None) -> str:

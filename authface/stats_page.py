@@ -6,9 +6,8 @@ import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import jinja2
-
 from authface import console
+from authface.pages import page_environment
 from data_manifests.stats import Category, Spread, Stats, Tally
 
 __all__ = ["print_stats", "render_stats"]
@@ -37,13 +36,7 @@ class Row:
 
 def render_stats(stats: Stats, *, title: str) -> str:
     """The page as text: no script, no outside file."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("authface"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.globals |= {"number": number, "rows": _rows, "label": _label}
     environment.globals |= {"chart": _chart, "middle": _middle, "alike": _alike}
     return environment.get_template("stats.html.j2").render(

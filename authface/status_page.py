@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import jinja2
-
 from authface.cells import moment
+from authface.pages import page_environment
 
 if TYPE_CHECKING:
     from annotation.progress import Overview, Pace, Queue
@@ -35,13 +34,7 @@ class Tile:
 
 def render_status(found: Overview, *, title: str, now: datetime) -> str:
     """The page as text: no script, no outside file, its style allowed by hash alone."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("authface"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.globals |= {"asked": asked, "bar": _bar, "day": day, "days": _days}
     environment.globals |= {"figure": figure, "low": _low, "parts": parts, "percent": percent}
     environment.globals |= {"project": project, "seconds": seconds, "some": _some}

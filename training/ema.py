@@ -74,18 +74,20 @@ class Average:
         finally:
             self._change_places()
 
+    @torch.no_grad()
     def _change_places(self) -> None:
         for name, parameter in self._parameters.items():
-            if _own(parameter) is parameter:
+            if not hasattr(parameter, "to_local"):
                 self.tensors[name], parameter.data = parameter.data, self.tensors[name]
                 continue
-            with torch.no_grad():
-                before = _own(parameter).clone()
-                _own(parameter).copy_(_own(self.tensors[name]))
-                _own(self.tensors[name]).copy_(before)
+            weight, average = _own(parameter), _own(self.tensors[name])
+            before = weight.clone()
+            weight.copy_(average)
+            average.copy_(before)
 
 
 def _own(value: Tensor) -> Tensor:
-    """The tensor itself, or of a sharded one the part that this process holds."""
-    local: Tensor = getattr(value, "_local_tensor", value)
-    return local
+    """The tensor itself, or of a sharded one the part that this process holds, in place."""
+    local = getattr(value, "to_local", None)
+    own: Tensor = value if local is None else local()  # without gradients it is no copy
+    return own
