@@ -36,7 +36,7 @@ def _view(
     faces = [f for f in said["faces"] if f["status"] == "restored"]
     for face in faces:
         box = _around(face["box"], before_HWC.shape)
-        label = f"{name}: face {face['index'] + 1}, enlarged"
+        label = f"{name}: face {face['index']}, enlarged"
         sliders.append(_slider(before_HWC[box], after_HWC[box], FACE, label))
     return {
         "name": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +32,16 @@ def restore(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A photo, or a folder of photos.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file or folder to write.")],
     model: ModelOption = None,
-    faces: Annotated[str | None, typer.Option(help="all or largest.")] = None,
+    faces: Annotated[
+        str | None,
+        typer.Option(help="all, largest, 0,2 (0 is the largest) or box:left,top,right,bottom."),
+    ] = None,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="Each input is one aligned face already.")
+    ] = False,
+    upscale: Annotated[
+        float | None, typer.Option(help="Enlarge the whole photo, by Lanczos: 2 is twice the size.")
+    ] = None,
     fidelity: Annotated[
         float | None, typer.Option(help="0 starts from full noise, 1 from the input itself.")
     ] = None,
@@ -46,6 +56,12 @@ def restore(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that AuthFace did not write.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also restore what an earlier run finished.")
+    ] = False,
+    max_memory: Annotated[
+        str | None, typer.Option(help="For the photos held at once, such as 6GB; 4GB if not said.")
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Restore the faces of a photo or a folder; everything else in the picture stays as it is.
@@ -61,6 +77,9 @@ def restore(
     place, settings = _settings(workspace)
     given = {
         "faces": faces,
+        "aligned": aligned or None,
+        "upscale": upscale,
+        "max_memory_mb": None if max_memory is None else _megabytes(max_memory),
         "fidelity": fidelity,
         "steps": steps,
         "seed": seed,
@@ -76,9 +95,9 @@ def restore(
     if restorer.facts.warning:
         console.note(restorer.facts.warning)
     outcomes = []
-    done = restore_jobs(jobs, restorer=restorer, finder=finder)
+    done = restore_jobs(jobs, restorer=restorer, finder=finder, again=again)
     for outcome in console.track(done, total=len(jobs), label="restoring"):
-        outcomes.append(_lighter(outcome, keep_preview=page is not None))
+        outcomes.append(outcome)
         _say(outcome)
     if page is not None:
         _write_page(page, outcomes, restorer.facts)
@@ -166,13 +185,19 @@ def _newest_restorer(place: Workspace | None) -> str:
     return str(max(found, key=lambda p: p.stat().st_mtime_ns).parent)
 
 
-def _lighter(outcome: Outcome, *, keep_preview: bool) -> Outcome:
-    from dataclasses import replace
+def _megabytes(text: str) -> int:
+    from data_manifests.errors import InputError
 
-    return outcome if keep_preview else replace(outcome, preview=None)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(m|mb|g|gb)?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise InputError(f"--max-memory {text} is no size.", "Write it as 6GB or 800MB.")
+    return round(float(found[1]) * (1 if (found[2] or "g").lower().startswith("m") else 1000))
 
 
 def _say(outcome: Outcome) -> None:
+    if outcome.resumed:
+        console.say(f"  {outcome.source.name}: done before ({outcome.summary})")
+        return
     if outcome.status == "restored":
         console.done(f"{outcome.source.name}: {outcome.summary} -> {outcome.target}")
     else:
@@ -182,11 +207,14 @@ def _say(outcome: Outcome) -> None:
 
 
 def _write_page(page: Path, outcomes: Sequence[Outcome], facts: ModelFacts) -> None:
+    from curation.sandbox import Sandbox
     from data_manifests.media import write_atomic
     from restore.compare import page_html
-    from restore.outcome import page_entry
+    from restore.looking import page_entry
 
-    entries = [page_entry(outcome) for outcome in outcomes]
+    with Sandbox() as sandbox:
+        shown = console.track(outcomes, label="drawing the page")
+        entries = [page_entry(outcome, sandbox.read) for outcome in shown]
     html = page_html(entries, title="Restored photos", warning=facts.warning)
     write_atomic(page, html.encode())
     console.done(f"before and after: {page}")

@@ -71,14 +71,19 @@ class Sandbox:
             os.close(handle)
         return from_json(Facts, answer["facts"])
 
-    def read(self, path: Path) -> DecodedPhoto:
-        """The decoded photo, its pixels read-only; raises UnreadablePhoto."""
+    def read(self, path: Path, *, writable: bool = False) -> DecodedPhoto:
+        """The decoded photo; raises UnreadablePhoto.
+
+        Its pixels are read-only. Those of a `writable` one are the caller's: pages that are written
+        to are copied then, so that changing a face in a large frame does not double the memory.
+        """
         answer, handle = self._ask("read", path)
         if handle is None:
             raise UnreadablePhoto("decoder_crash", "The decoder sent no pixels.")
         try:
             facts = from_json(Facts, answer["facts"])
-            return DecodedPhoto(self._pixels(facts, handle, deep=answer["deep"] is True), facts)
+            deep = answer["deep"] is True
+            return DecodedPhoto(self._pixels(facts, handle, deep=deep, writable=writable), facts)
         finally:
             os.close(handle)
 
@@ -187,7 +192,7 @@ class Sandbox:
                 "Raise [ingest.decoder] memory_mb, and run `authface doctor`.",
             ) from error
 
-    def _pixels(self, facts: Facts, handle: int, *, deep: bool) -> Pixels:
+    def _pixels(self, facts: Facts, handle: int, *, deep: bool, writable: bool) -> Pixels:
         kind: Any = np.uint16 if deep else np.uint8
         wanted = facts.width * facts.height * 3 * np.dtype(kind).itemsize
         if not wanted or facts.width * facts.height > self.config.most_pixels:
@@ -195,7 +200,8 @@ class Sandbox:
         _seal(handle)
         if os.fstat(handle).st_size != wanted:
             raise UnreadablePhoto("decoder_crash", "The decoder sent fewer pixels than it said.")
-        memory = mmap.mmap(handle, wanted, access=mmap.ACCESS_READ)
+        access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
+        memory = mmap.mmap(handle, wanted, access=access)
         return np.frombuffer(memory, dtype=kind).reshape(facts.height, facts.width, 3)
 
     def _post_mortem(self) -> UnreadablePhoto:

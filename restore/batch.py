@@ -1,24 +1,40 @@
-"""One photo or a folder of them: which file becomes which, one outcome per file."""
+"""One photo or a folder of them: which file becomes which, one outcome per file, in order.
+
+Reading, the model, and writing overlap: while the model restores one photo's faces the next is
+decoded and searched, and the one before is encoded. Faces of several photos share a batch.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from curation.decode import DecodedPhoto
 from curation.faces import NamedFinder
+from curation.facts import Facts
 from curation.sandbox import Sandbox
 from curation.scan import find_photos
 from data_manifests.errors import AuthFaceError, InputError, StorageError
+from data_manifests.store import file_sha256
 from restore.containers import format_of
+from restore.cutting import Cut, Model
 from restore.outcome import Outcome
-from restore.photo import restore_photo
-from restore.pipeline import Restorer
+from restore.photo import Prepared, check_target, finish, prepare, timed
+from restore.pipeline import Restoration, Restorer
+from restore.resume import find_done, settings_key
+from restore.stream import Budget, Hold, ahead
 
 __all__ = ["Job", "plan_jobs", "restore_jobs"]
 
 log = logging.getLogger(__name__)
+
+_READERS = 2  # decoding processes
+_WRITERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +44,18 @@ class Job:
     source: Path
     target: Path
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Item:
+    """A job on its way; it ends where it has an outcome with nothing left to do."""
+
+    outcome: Outcome
+    ended: bool = False
+    photo: DecodedPhoto | None = None
+    prepared: Prepared | None = None
+    results: Sequence[Restoration] = ()
+    hold: Hold | None = None
 
 
 def plan_jobs(source: Path, target: Path) -> list[Job]:
@@ -47,33 +75,233 @@ def plan_jobs(source: Path, target: Path) -> list[Job]:
     jobs = [job for job in jobs if not job.source.resolve().is_relative_to(inside)]
     if not jobs:
         raise InputError(f"{source} holds no photo.", "Check the folder.")
-    return jobs
+    return _apart(jobs)
 
 
 def restore_jobs(
-    jobs: Sequence[Job], *, restorer: Restorer, finder: NamedFinder
+    jobs: Sequence[Job], *, restorer: Restorer, finder: NamedFinder, again: bool = False
 ) -> Iterator[Outcome]:
-    """Yield one outcome per job; only the disk's own failure stops the run."""
-    with Sandbox() as sandbox:
+    """Yield one outcome per job, in order; only the disk's own failure stops the run.
+
+    What an earlier run finished with the same settings is found and left, unless `again`.
+    """
+    with contextlib.ExitStack() as stack:
+        sandboxes = _Sandboxes(stack)
+        work = _Work(restorer, finder, sandboxes, again=again)
+        read = ahead(work.admit(jobs), work.read, workers=_READERS, depth=1)
+        ready = ahead(read, work.prepare, depth=1)
+        written = ahead(work.restore(ready), work.finish, workers=_WRITERS, depth=1)
+        stack.enter_context(contextlib.closing(written))
+        stack.enter_context(work.budget)  # let go first, so that no stage waits when closed
+        yield from written
+
+
+class _Sandboxes:
+    """A decoding process for each thread that decodes."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack, self._mine, self._lock = stack, threading.local(), threading.Lock()
+
+    def mine(self) -> Sandbox:
+        """This thread's own."""
+        if not hasattr(self._mine, "sandbox"):
+            with self._lock:
+                self._mine.sandbox = self._stack.enter_context(Sandbox())
+        sandbox: Sandbox = self._mine.sandbox
+        return sandbox
+
+
+@dataclass(slots=True)
+class _Work:
+    """The stages of a batch; each is run by threads of its own."""
+
+    restorer: Restorer
+    finder: NamedFinder
+    sandboxes: _Sandboxes
+    again: bool
+    budget: Budget = field(init=False)
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        config = self.restorer.config
+        self.budget = Budget(config.max_memory_mb * 1_000_000)
+        self.key = settings_key(config, self.restorer.facts, self.finder.name)
+
+    def admit(self, jobs: Sequence[Job]) -> Iterator[_Item]:
+        """Look at each file; what is not done already waits until there is memory for it."""
         for job in jobs:
+            outcome = Outcome(
+                source=job.source,
+                target=job.target,
+                status="nothing",
+                finder=self.finder.name,
+                model=self.restorer.facts,
+                key=self.key,
+                seconds={},
+            )
             try:
-                if job.problem:
-                    raise InputError(f"{job.source} {job.problem}.")
-                yield restore_photo(
-                    job.source, job.target, restorer=restorer, finder=finder, read=sandbox.read
-                )
+                yield self._admit(job, outcome)
             except StorageError:
                 raise
             except AuthFaceError as error:
-                log.info("%s: %s", job.source, error)
-                yield Outcome(
-                    source=job.source, target=job.target, status="failed", problem=str(error)
-                )
+                yield _failed(_Item(outcome), error)
+
+    def _admit(self, job: Job, outcome: Outcome) -> _Item:
+        if job.problem:
+            raise InputError(f"{job.source} {job.problem}.")
+        format_of(job.target)
+        check_target(job.source, job.target, overwrite=self.restorer.config.overwrite)
+        with timed(outcome.seconds, "read"):
+            outcome = replace(outcome, input_sha256=_sha256(job.source))
+            if not self.again:
+                done = find_done(job.source, job.target, outcome.input_sha256, self.key)
+                if done is not None:
+                    return _Item(replace(done, model=outcome.model), ended=True)
+            facts = self.sandboxes.mine().look(job.source)
+        return _Item(outcome, hold=self.budget.take(_bytes_of(facts, self.restorer.config.upscale)))
+
+    def read(self, item: _Item) -> _Item:
+        """Decode."""
+        return self._step(item, self._read)
+
+    def _read(self, item: _Item) -> _Item:
+        spent = item.outcome.seconds.get("read", 0.0)
+        with timed(item.outcome.seconds, "read"):
+            photo = self.sandboxes.mine().read(item.outcome.source, writable=True)
+        item.outcome.seconds["read"] += spent
+        return replace(item, photo=photo)
+
+    def prepare(self, item: _Item) -> _Item:
+        """Find and cut the faces."""
+        return self._step(item, self._prepare)
+
+    def _prepare(self, item: _Item) -> _Item:
+        if item.photo is None:
+            return item
+        prepared = prepare(
+            item.outcome,
+            item.photo,
+            finder=self.finder,
+            model=Model(self.restorer.facts.size, self.restorer.steps),
+            config=self.restorer.config,
+        )
+        return replace(item, outcome=prepared.outcome, prepared=prepared, photo=None)
+
+    def restore(self, items: Generator[_Item]) -> Iterator[_Item]:
+        """Run the model on full batches of faces, whichever photos they are of."""
+        waiting, done = deque[_Item](), deque[tuple[Restoration, float]]()
+        cuts = deque[Cut]()
+        with contextlib.closing(items):
+            for item in items:
+                waiting.append(item)
+                cuts.extend(_cuts_of(item))
+                if item.hold is not None:
+                    item.hold.park()
+                while len(cuts) >= self.restorer.faces_at_once:
+                    done.extend(
+                        self._run([cuts.popleft() for _ in range(self.restorer.faces_at_once)])
+                    )
+                yield from _complete(waiting, done)
+        if cuts:
+            done.extend(self._run(list(cuts)))
+        yield from _complete(waiting, done)
+
+    def _run(self, cuts: Sequence[Cut]) -> list[tuple[Restoration, float]]:
+        """The restored faces, each with its share of the time."""
+        seconds = dict[str, float]()
+        with timed(seconds, "restore"):
+            faces, seeds = [c.crop_HWC for c in cuts], [c.report.seed or 0 for c in cuts]
+            results = list(self.restorer.restore_each(faces, seeds=seeds))
+        return [(result, seconds["restore"] / len(cuts)) for result in results]
+
+    def finish(self, item: _Item) -> Outcome:
+        """Paste and write."""
+        done = self._step(item, self._finish)
+        if item.hold is not None:
+            item.hold.let_go()
+        return done.outcome
+
+    def _finish(self, item: _Item) -> _Item:
+        if item.prepared is None:
+            return item
+        outcome = finish(item.prepared, item.results, self.restorer.config)
+        return replace(item, outcome=outcome, ended=True)
+
+    def _step(self, item: _Item, work: Callable[[_Item], _Item]) -> _Item:
+        """The item after its work, or with what went wrong: one photo never stops the others."""
+        if item.ended:
+            return item
+        try:
+            return work(item)
+        except StorageError:
+            raise
+        except MemoryError:
+            todo = "Free memory, or restore it alone with a smaller --upscale."
+            return _failed(item, InputError("There is not enough memory for this photo.", todo))
+        except AuthFaceError as error:
+            return _failed(item, error)
+        except Exception as error:  # a fault of ours costs its photo, not the batch
+            log.exception("%s", item.outcome.source)
+            wrong = f"{type(error).__name__}: {error}."
+            return _failed(
+                item, InputError(wrong, "Please report it: this is a fault of AuthFace.")
+            )
+
+
+def _cuts_of(item: _Item) -> tuple[Cut, ...]:
+    return () if item.prepared is None else item.prepared.cuts
+
+
+def _complete(waiting: deque[_Item], done: deque[tuple[Restoration, float]]) -> Iterator[_Item]:
+    """The photos at the front whose faces are all done, with their results."""
+    while waiting and len(_cuts_of(waiting[0])) <= len(done):
+        item = waiting.popleft()
+        mine = [done.popleft() for _ in _cuts_of(item)]
+        if mine:
+            item.outcome.seconds["restore"] = sum(seconds for _, seconds in mine)
+        if item.hold is not None:
+            item.hold.move()
+        yield replace(item, results=[result for result, _ in mine])
+
+
+def _failed(item: _Item, error: AuthFaceError) -> _Item:
+    log.info("%s: %s", item.outcome.source, error)
+    if item.hold is not None:
+        item.hold.let_go()
+    outcome = replace(item.outcome, status="failed", problem=str(error))
+    return _Item(outcome, ended=True)
+
+
+def _sha256(source: Path) -> str:
+    try:
+        return file_sha256(source)
+    except OSError as error:
+        raise InputError(f"{source} can't be read: {error.strerror}.", "Check the file.") from error
+
+
+def _bytes_of(facts: Facts, upscale: float) -> int:
+    """About what a photo takes from decoding to writing: its pixels, their copies for the finder
+    and the encoder, and the encoded file."""
+    sample = 2 if facts.bit_depth > 8 else 1
+    inside = facts.width * facts.height
+    return int(inside * (3 * sample + 4) + 6 * sample * inside * upscale**2)
 
 
 def _job(path: Path, problem: str, source: Path, target: Path) -> Job:
     relative = path.relative_to(source.absolute())
     return Job(path, target / relative.with_name(_name(path)), problem)
+
+
+def _apart(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, none of which writes what another does: a.heic beside a.heic.tif."""
+    taken, apart = set[Path](), []
+    for job in jobs:
+        target = job.target
+        while target in taken:
+            target = target.with_name(f"{target.stem}-2{target.suffix}")
+        taken.add(target)
+        apart.append(replace(job, target=target))
+    return apart
 
 
 def _name(path: Path) -> str:

@@ -12,11 +12,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLOUR_FIXES", "adain", "keep_restored", "low_frequencies", "match_ring", "wavelet"]
+from curation.colour import LUMA_WEIGHTS
+
+__all__ = [
+    "COLOUR_FIXES",
+    "adain",
+    "keep_grey",
+    "keep_restored",
+    "low_frequencies",
+    "match_ring",
+    "wavelet",
+]
 
 Floats = NDArray[np.float32]
 ColourFix = Callable[[Floats, Floats], Floats]
 
+_GREY = 3.0  # of 255, between the channels of a pixel that has no colour
 _LEVELS_AT_512 = 5  # blur radii 1, 2, 4, 8, 16: the setting of the authors' released script
 
 
@@ -62,6 +73,18 @@ def keep_restored(restored_HWC: Floats, input_HWC: Floats) -> Floats:
 
 
 COLOUR_FIXES: dict[str, ColourFix] = {"wavelet": wavelet, "adain": adain, "none": keep_restored}
+
+
+def keep_grey(face_HWC: Floats, input_HWC: Floats) -> Floats:
+    """The face without colours if the input has none: a black-and-white photo stays one.
+
+    Luma weights of ITU-R BT.709-6, item 3.2; "none" leaves room for JPEG's rounding.
+    """
+    spread_HW = input_HWC.max(axis=2) - input_HWC.min(axis=2)
+    if float(np.percentile(spread_HW, 99)) > _GREY:
+        return face_HWC
+    luma_HW = face_HWC @ np.asarray(LUMA_WEIGHTS, np.float32)
+    return np.repeat(luma_HW[..., None], 3, axis=2)
 
 
 def match_ring(face_HWC: Floats, photo_HWC: Floats, mask_HW: Floats) -> Floats:

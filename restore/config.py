@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from data_manifests.config import Section
+from restore.wanted import EXAMPLES, parse_wanted
 
 __all__ = ["DoubtConfig", "RestoreConfig"]
 
@@ -56,7 +57,15 @@ class RestoreConfig(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="of U-Net and ControlNet; the VAE always runs in float32"
     )
-    faces: Literal["all", "largest"] = Field(default="all", description="which faces to restore")
+    faces: str = Field(
+        default="all", description=f"which faces to restore: {EXAMPLES}; 0 is the largest"
+    )
+    aligned: bool = Field(
+        default=False, description="each input is one aligned face: nothing is found or pasted"
+    )
+    upscale: float = Field(
+        default=1.0, ge=1, le=8, description="enlarge the whole photo before faces are pasted in"
+    )
     least_score: float = Field(
         default=0.6,
         ge=0,
@@ -75,11 +84,22 @@ class RestoreConfig(Section):
     jpeg_quality: int = Field(
         default=95, ge=1, le=100, description="quality of JPEG and WebP outputs"
     )
+    max_memory_mb: int = Field(
+        default=4096,
+        ge=1,
+        description="for the photos that are held at once, in MB; the model's own comes on top",
+    )
     keep_private: bool = Field(
         default=False, description="keep GPS position, serial numbers and owner's name of the input"
     )
     overwrite: bool = Field(default=False, description="replace files that AuthFace did not write")
     doubt: DoubtConfig = DoubtConfig()
+
+    @field_validator("faces")
+    @classmethod
+    def _names_faces(cls, said: str) -> str:
+        parse_wanted(said)
+        return said
 
     def steps_for(self, *, tiny: bool) -> int:
         """The number of denoising steps for a model."""

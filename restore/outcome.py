@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from data_manifests.records import Box, Point
-from restore.compare import PageEntry, Preview
 from restore.config import RestoreConfig
 from restore.model import ModelFacts
 from restore.provenance import creator_tool
 
-__all__ = ["NOT_ASKED", "FaceReport", "Outcome", "page_entry", "read_sidecar", "sidecar_of"]
+__all__ = ["NOT_ASKED", "FaceReport", "Outcome", "read_sidecar", "sidecar_of"]
 
 FORMAT = "authface-restoration/1"
-NOT_ASKED = "only the largest face was asked for"
+NOT_ASKED = "it was not asked for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,8 @@ class Outcome:
     output_sha256: str | None = None
     finder: str = ""
     model: ModelFacts | None = None
-    preview: Preview | None = field(default=None, repr=False)
+    key: str = ""  # what decided the output besides the input; see resume.py
+    resumed: bool = False  # an earlier run made it
 
     @property
     def summary(self) -> str:
@@ -67,7 +67,7 @@ class Outcome:
         if not self.faces:
             return f"no face found by {self.finder}; no picture was written"
         done = sum(f.status == "restored" for f in self.faces)
-        whys = [f"face {f.index + 1} {f.status}: {f.reason}" for f in self.faces if not f.as_wished]
+        whys = [f"face {f.index} {f.status}: {f.reason}" for f in self.faces if not f.as_wished]
         return "; ".join([f"{done} of {len(self.faces)} faces restored", *whys])
 
     def to_json(self, config: RestoreConfig) -> bytes:
@@ -112,7 +112,8 @@ def _sidecar(outcome: Outcome, config: RestoreConfig) -> dict[str, Any]:
         else None,
         "model": _model(outcome.model),
         "finder": outcome.finder,
-        "settings": config.model_dump(exclude={"doubt", "overwrite"}),
+        "key": outcome.key,
+        "settings": config.model_dump(mode="json", exclude={"doubt", "overwrite"}),
         "faces": [{k: v for k, v in asdict(f).items() if v is not None} for f in outcome.faces],
         "notes": list(outcome.notes),
         "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
@@ -130,13 +131,3 @@ def _model(facts: ModelFacts | None) -> dict[str, Any] | None:
         "trained_steps": facts.trained_steps,
         "tiny": facts.tiny,
     }
-
-
-def page_entry(outcome: Outcome) -> PageEntry:
-    """What the before/after page shows of an outcome."""
-    times = ", ".join(f"{name} {s:.2f} s" for name, s in outcome.seconds.items())
-    model = f"model {outcome.model.sha256[:12]}" if outcome.model else ""
-    facts = (outcome.summary, *outcome.notes, model, times)
-    return PageEntry(
-        title=outcome.source.name, preview=outcome.preview, facts=tuple(f for f in facts if f)
-    )

@@ -2,7 +2,8 @@
 
 Pixel states: file's colours (HWC, uint8 or uint16) -> sRGB uint8 for finder and model -> the
 restored crop in sRGB float32 -> the file's colours again, inside the masks only. Everything else
-keeps its bits.
+keeps its bits. `prepare` and `finish` are the halves before and after the model, so that a batch
+can run them while the model works on other photos.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,37 +20,36 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from curation.colour import pyramid, to_eight_bits, to_srgb
-from curation.crops import align_matrix, warp
+from curation.colour import to_srgb
 from curation.decode import DecodedPhoto, Pixels, read_photo
-from curation.faces import NamedFinder, estimate_pose
+from curation.faces import NamedFinder
 from curation.facts import Facts
 from data_manifests.errors import InputError
 from data_manifests.media import write_atomic
-from data_manifests.records import Point
 from data_manifests.store import file_sha256
-from restore.blend import paste, region_of, scale_of
-from restore.colour import COLOUR_FIXES
-from restore.compare import Preview, to_jpeg
+from restore.blend import paste
+from restore.colour import COLOUR_FIXES, keep_grey
 from restore.config import RestoreConfig
 from restore.containers import Labels, encode, format_of, holds_16_bits
-from restore.outcome import NOT_ASKED, FaceReport, Outcome, read_sidecar, sidecar_of, status_of
+from restore.cutting import Cut, Model, cut_aligned, cut_faces
+from restore.enlarge import enlarge
+from restore.outcome import FaceReport, Outcome, read_sidecar, sidecar_of, status_of
 from restore.pipeline import Restoration, Restorer
 from restore.provenance import Carried, describe_output, read_carried, xmp_packet
-from restore.sampling import face_seed
 
-__all__ = ["restore_photo"]
+__all__ = ["Prepared", "check_target", "finish", "prepare", "restore_photo", "timed"]
 
-Matrix = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """A face cut out for the model."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A photo whose faces wait for the model; without cuts it holds no pixels either."""
 
-    report: FaceReport
-    matrix_23: Matrix
-    crop_HWC: NDArray[np.uint8]
+    outcome: Outcome
+    photo: DecodedPhoto | None
+    cuts: tuple[Cut, ...]
+    skipped: tuple[FaceReport, ...]
 
 
 def restore_photo(
@@ -66,39 +65,65 @@ def restore_photo(
     The settings are the restorer's. If no face could be restored no picture is written: a copy of
     the input would pass for a result. Raises UnreadablePhoto, InputError and StorageError.
     """
-    config, seconds = restorer.config, dict[str, float]()
-    name = format_of(target)
-    _check_target(source, target, overwrite=config.overwrite)
-    with _timed(seconds, "read"):
+    config = restorer.config
+    check_target(source, target, overwrite=config.overwrite)
+    outcome = Outcome(
+        source=source,
+        target=target,
+        status="nothing",
+        input_sha256=file_sha256(source),
+        finder=finder.name,
+        model=restorer.facts,
+        seconds={},
+    )
+    with timed(outcome.seconds, "read"):
         photo = read(source)
-        outcome = Outcome(
-            source=source,
-            target=target,
-            status="nothing",
-            input_sha256=file_sha256(source),
-            finder=finder.name,
-            model=restorer.facts,
-            notes=photo.facts.notes,
-            seconds=seconds,
-        )
-    with _timed(seconds, "find"):
-        srgb_HWC = to_srgb(photo.pixels_HWC, photo.facts.icc)
-        cuts, skipped = _cut_faces(srgb_HWC, finder, restorer, outcome.input_sha256)
-    with _timed(seconds, "restore"):
-        results = _restore_cuts(cuts, restorer)
-    with _timed(seconds, "paste"):
-        after_HWC, done = _paste_all(photo, cuts, results, config)
-    faces = tuple(sorted((*skipped, *done), key=lambda f: f.index))
+    model = Model(restorer.facts.size, restorer.steps)
+    prepared = prepare(outcome, photo, finder=finder, model=model, config=config)
+    with timed(outcome.seconds, "restore"):
+        seeds = [cut.report.seed or 0 for cut in prepared.cuts]
+        results = list(restorer.restore_each([c.crop_HWC for c in prepared.cuts], seeds=seeds))
+    return finish(prepared, results, config)
+
+
+def prepare(
+    outcome: Outcome,
+    photo: DecodedPhoto,
+    *,
+    finder: NamedFinder,
+    model: Model,
+    config: RestoreConfig,
+) -> Prepared:
+    """The photo with the faces that the model is to restore, found and cut out."""
+    outcome = replace(outcome, notes=photo.facts.notes)
+    with timed(outcome.seconds, "find"):
+        srgb_HWC, sha256 = to_srgb(photo.pixels_HWC, photo.facts.icc), outcome.input_sha256
+        if config.aligned:
+            cuts, skipped = [cut_aligned(srgb_HWC, model, config, sha256)], list[FaceReport]()
+        else:
+            cuts, skipped = cut_faces(srgb_HWC, finder, model, config, sha256)
+    return Prepared(outcome, photo if cuts else None, tuple(cuts), tuple(skipped))
+
+
+def finish(prepared: Prepared, results: Sequence[Restoration], config: RestoreConfig) -> Outcome:
+    """What was done, after the output and its sidecar were written."""
+    outcome, photo = prepared.outcome, prepared.photo
+    done: list[FaceReport] = []
+    after_HWC: Pixels | None = None
+    with timed(outcome.seconds, "paste"):
+        if photo is not None:
+            after_HWC, done = _put_back(photo, prepared.cuts, results, config)
+    faces = tuple(sorted((*prepared.skipped, *done), key=lambda f: f.index))
     outcome = replace(outcome, faces=faces, status=status_of(faces))
-    if outcome.status == "nothing":
+    if photo is None or after_HWC is None or outcome.status == "nothing":
         _write_refusal(outcome, config)
         return outcome
-    with _timed(seconds, "write"):
-        outcome = _write(outcome, after_HWC, photo.facts, name, config)
-    return replace(outcome, preview=_preview(srgb_HWC, after_HWC, photo.facts.icc, cuts, faces))
+    with timed(outcome.seconds, "write"):
+        return _write(outcome, after_HWC, photo.facts, config)
 
 
-def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
+def check_target(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Raise InputError where writing the target would cost somebody a file."""
     if not target.exists():
         return
     if source.exists() and target.samefile(source):
@@ -116,89 +141,63 @@ def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long a stage took."""
     start = time.monotonic()
     yield
     seconds[stage] = time.monotonic() - start
 
 
-def _cut_faces(
-    srgb_HWC: NDArray[np.uint8], finder: NamedFinder, restorer: Restorer, photo_sha256: str
-) -> tuple[list[_Cut], list[FaceReport]]:
-    """The faces to restore, cut out, and the reports of those that are not."""
-    config, size = restorer.config, restorer.facts.size
-    levels = pyramid(srgb_HWC, size)
-    cuts: list[_Cut] = []
-    skipped: list[FaceReport] = []
-    for index, found in enumerate(finder(srgb_HWC)):
-        report = FaceReport(
-            index=index,
-            box=found.box,
-            landmarks=tuple(found.landmarks),
-            score=found.score,
-            status="skipped",
-            reason=_reason_to_skip(index, found.landmarks, finder.name, config),
-        )
-        if report.reason:
-            skipped.append(report)
-            continue
-        try:
-            matrix_23 = align_matrix(found.landmarks, size)
-        except ValueError as error:
-            skipped.append(replace(report, reason=str(error)))
-            continue
-        report = replace(
-            report,
-            scale=scale_of(matrix_23),
-            seed=face_seed(config.seed, photo_sha256, index),
-            steps=restorer.steps,
-            matrix=tuple(float(v) for v in matrix_23.ravel()),
-        )
-        crop_HWC = to_eight_bits(warp(levels, matrix_23, size))
-        cuts.append(_Cut(report, matrix_23, crop_HWC))
-    return cuts, skipped
-
-
-def _reason_to_skip(
-    index: int, landmarks: Sequence[Point], finder: str, config: RestoreConfig
-) -> str:
-    if config.faces == "largest" and index > 0:
-        return NOT_ASKED
-    if len(landmarks) != 5:
-        return f"the face finder {finder} gives no landmarks, without which no face can be aligned"
-    left, right = landmarks[:2]
-    eyes, least = math.hypot(right.x - left.x, right.y - left.y), config.least_eye_distance
-    if eyes < least:
-        return f"too small: its eyes are {eyes:.1f} px apart, and {least:g} are needed"
-    if abs(estimate_pose(landmarks).yaw) > config.most_yaw:
-        return "turned too far to the side: about a profile"
-    return ""
-
-
-def _restore_cuts(cuts: Sequence[_Cut], restorer: Restorer) -> list[Restoration]:
-    faces = [cut.crop_HWC for cut in cuts]
-    return list(restorer.restore_each(faces, seeds=[cut.report.seed or 0 for cut in cuts]))
-
-
-def _paste_all(
-    photo: DecodedPhoto, cuts: Sequence[_Cut], results: Sequence[Restoration], config: RestoreConfig
-) -> tuple[Pixels, list[FaceReport]]:
+def _put_back(
+    photo: DecodedPhoto, cuts: Sequence[Cut], results: Sequence[Restoration], config: RestoreConfig
+) -> tuple[Pixels | None, list[FaceReport]]:
     """The photo with the restored faces in it, and the report of each face that was tried."""
-    after_HWC = photo.pixels_HWC.copy()
-    fix, reports = COLOUR_FIXES[config.colour], []
-    for cut, result in zip(cuts, results, strict=True):
-        if result.pixels_HWC is None:
-            reports.append(replace(cut.report, status="failed", reason=result.trouble))
-            continue
-        face_HWC = fix(result.pixels_HWC.astype(np.float32), cut.crop_HWC.astype(np.float32))
-        face_HWC = _to_photo_colours(face_HWC, photo.facts.icc)
-        deep = after_HWC.dtype == np.uint16
-        paste(after_HWC, face_HWC * np.float32(257 if deep else 1), cut.matrix_23)
-        reports.append(replace(cut.report, status="restored"))
-    return after_HWC, reports
+    done = [_report(cut, result) for cut, result in zip(cuts, results, strict=True)]
+    faces = [
+        (c, _in_photo_colours(c, r, photo, config)) for c, r in zip(cuts, results, strict=True)
+    ]
+    good = [(cut, face_HWC) for cut, face_HWC in faces if face_HWC is not None]
+    if not good:
+        return None, done
+    if config.aligned:
+        return _rounded(good[0][1], deep=photo.pixels_HWC.dtype == np.uint16), done
+    after_HWC = _own(enlarge(photo.pixels_HWC, config.upscale))
+    for cut, face_HWC in good:
+        matrix_23 = cut.matrix_23.copy()
+        matrix_23[:, :2] /= config.upscale
+        paste(after_HWC, face_HWC, matrix_23)
+    return after_HWC, done
 
 
-def _to_photo_colours(face_HWC: NDArray[np.float32], icc: bytes | None) -> NDArray[np.float32]:
+def _rounded(face_HWC: Floats, *, deep: bool) -> Pixels:
+    whole_HWC = np.clip(np.rint(face_HWC), 0, 65535 if deep else 255)
+    return whole_HWC.astype(np.uint16) if deep else whole_HWC.astype(np.uint8)
+
+
+def _own(pixels_HWC: Pixels) -> Pixels:
+    """Pixels that may be written: the decoder's may be a view that is shared."""
+    return pixels_HWC if pixels_HWC.flags.writeable else pixels_HWC.copy()
+
+
+def _report(cut: Cut, result: Restoration) -> FaceReport:
+    if result.pixels_HWC is None:
+        return replace(cut.report, status="failed", reason=result.trouble)
+    return replace(cut.report, status="restored")
+
+
+def _in_photo_colours(
+    cut: Cut, result: Restoration, photo: DecodedPhoto, config: RestoreConfig
+) -> Floats | None:
+    """The restored face in the photo's colours and value range; none if there is none."""
+    if result.pixels_HWC is None:
+        return None
+    crop_HWC = cut.crop_HWC.astype(np.float32)
+    fixed_HWC = COLOUR_FIXES[config.colour](result.pixels_HWC.astype(np.float32), crop_HWC)
+    face_HWC = _to_photo_colours(keep_grey(fixed_HWC, crop_HWC), photo.facts.icc)
+    return face_HWC * np.float32(257 if photo.pixels_HWC.dtype == np.uint16 else 1)
+
+
+def _to_photo_colours(face_HWC: Floats, icc: bytes | None) -> Floats:
     """A face in sRGB as the photo's own RGB, 0 to 255; the way back of curation.colour.to_srgb."""
     if icc is None:
         return face_HWC
@@ -216,9 +215,8 @@ def _to_photo_colours(face_HWC: NDArray[np.float32], icc: bytes | None) -> NDArr
     return np.asarray(changed, dtype=np.float32)
 
 
-def _write(
-    outcome: Outcome, after_HWC: Pixels, facts: Facts, name: str, config: RestoreConfig
-) -> Outcome:
+def _write(outcome: Outcome, after_HWC: Pixels, facts: Facts, config: RestoreConfig) -> Outcome:
+    name = format_of(outcome.target)
     carried = read_carried(outcome.source, keep_private=config.keep_private)
     labels = _label(carried, after_HWC, facts)
     data = encode(after_HWC, labels, name, quality=config.jpeg_quality)
@@ -247,29 +245,3 @@ def _write_refusal(outcome: Outcome, config: RestoreConfig) -> None:
     if read_sidecar(outcome.target) is not None:
         outcome.target.unlink(missing_ok=True)
     write_atomic(sidecar_of(outcome.target), outcome.to_json(config))
-
-
-def _preview(
-    before_HWC: NDArray[np.uint8],
-    after_HWC: Pixels,
-    icc: bytes | None,
-    cuts: Sequence[_Cut],
-    faces: Sequence[FaceReport],
-) -> Preview:
-    after_HWC = to_srgb(after_HWC, icc)
-    restored = {f.index for f in faces if f.status == "restored"}
-    zooms = []
-    for cut in cuts:
-        if cut.report.index in restored:
-            size = cut.crop_HWC.shape[0]
-            region = region_of(cut.matrix_23, size, before_HWC.shape)
-            spans = size / scale_of(cut.matrix_23)
-            label = (
-                f"Face {cut.report.index + 1}: {size} model pixels over {spans:.0f} of the photo"
-            )
-            zooms.append((to_jpeg(before_HWC[region], 512), to_jpeg(after_HWC[region], 512), label))
-    return Preview(
-        before_jpeg=to_jpeg(before_HWC, 1600),
-        after_jpeg=to_jpeg(after_HWC, 1600),
-        faces=tuple(zooms),
-    )

@@ -88,3 +88,149 @@ def test_the_order_of_a_folder_changes_no_pixel(
         said = read_sidecar(first)
         assert said is not None
         assert said["status"] == "restored"
+
+
+def four_photos(portrait, folder: Path) -> Path:
+    """Four photos that differ, in the folder."""
+    folder.mkdir()
+    for i in range(4):
+        Image.fromarray(np.roll(portrait, 3 * i, axis=1)).save(folder / f"{i}.png")
+    return folder
+
+
+def bytes_in(folder: Path) -> dict[str, bytes]:
+    """The pictures in the folder."""
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("*.png"))}
+
+
+def test_what_is_done_is_found_and_left(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path
+) -> None:
+    source, out = four_photos(portrait, tmp_path / "in"), tmp_path / "out"
+
+    def run(again: bool = False, **settings: object) -> list[bool]:
+        jobs = plan_jobs(source, out)
+        restorer, finder = make_restorer(**settings), finder_of(marked)
+        outcomes = list(restore_jobs(jobs, restorer=restorer, finder=finder, again=again))
+        assert all(o.status == "restored" for o in outcomes)
+        return [o.resumed for o in outcomes]
+
+    assert run() == [False] * 4
+    first = bytes_in(out)
+    times = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    assert run() == [True] * 4
+    assert times == {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    assert run(device="cpu", batch=1) == [True] * 4  # how, not what
+    (out / "1.png").write_bytes(first["1.png"][:-1])  # damaged
+    (out / "2.png").unlink()
+    (source / "3.png").write_bytes((source / "0.png").read_bytes())  # another photo now
+    assert run() == [True, False, False, False]
+    assert {**bytes_in(out), "3.png": first["3.png"]} == first
+    assert run(seed=1) == [False] * 4
+    assert run(again=True, seed=1) == [False] * 4
+
+
+def test_neither_batch_nor_resume_changes_a_pixel(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path
+) -> None:
+    source = four_photos(portrait, tmp_path / "in")
+    outs = []
+    for name, parts, settings in (
+        ("whole", [slice(None)], {}),
+        ("batched", [slice(None)], {"batch": 3, "exact": True}),
+        ("resumed", [slice(0, 2), slice(None)], {}),
+    ):
+        for part in parts:
+            jobs = plan_jobs(source, tmp_path / name)[part]
+            restorer = make_restorer(**settings)
+            list(restore_jobs(jobs, restorer=restorer, finder=finder_of(marked)))
+        outs.append(bytes_in(tmp_path / name))
+    assert outs[0] == outs[1] == outs[2]
+    assert len(set(outs[0].values())) == 4
+
+
+def test_faces_of_several_photos_share_a_batch(
+    make_restorer, finder_of, mark_face, portrait, tmp_path: Path, monkeypatch
+) -> None:
+    source = four_photos(portrait, tmp_path / "in")
+    Image.new("RGB", (512, 512)).save(source / "1-empty.png")
+    restorer = make_restorer(batch=3, exact=False)
+    sizes: list[int] = []
+    real = restorer._restore_batch
+    monkeypatch.setattr(
+        restorer, "_restore_batch", lambda *a: (sizes.append(len(a[0])), real(*a))[1]
+    )
+    from curation.config import FacesConfig
+    from curation.faces import NamedFinder
+
+    marked = mark_face()
+    finder = NamedFinder(
+        "by-hand", True, lambda: lambda p: [marked] if p.any() else [], FacesConfig()
+    )
+    outcomes = list(
+        restore_jobs(plan_jobs(source, tmp_path / "out"), restorer=restorer, finder=finder)
+    )
+    assert sizes == [3, 1]
+    assert [o.source.name for o in outcomes] == ["0.png", "1-empty.png", "1.png", "2.png", "3.png"]
+    assert [o.status for o in outcomes] == ["restored", "nothing", *["restored"] * 3]
+
+
+def test_little_memory_makes_it_slower_and_changes_nothing(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path
+) -> None:
+    source = four_photos(portrait, tmp_path / "in")
+    for name, settings in (
+        ("much", {}),
+        ("little", {"max_memory_mb": 1, "batch": 4, "exact": False}),
+    ):
+        jobs = plan_jobs(source, tmp_path / name)
+        done = list(
+            restore_jobs(jobs, restorer=make_restorer(**settings), finder=finder_of(marked))
+        )
+        assert [o.status for o in done] == ["restored"] * 4
+    assert bytes_in(tmp_path / "much").keys() == bytes_in(tmp_path / "little").keys()
+
+
+def test_a_run_that_is_left_early_leaves_no_thread_behind(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path
+) -> None:
+    import threading
+
+    source = four_photos(portrait, tmp_path / "in")
+    before = threading.active_count()
+    done = restore_jobs(
+        plan_jobs(source, tmp_path / "out"), restorer=make_restorer(), finder=finder_of(marked)
+    )
+    assert next(done).status == "restored"
+    done.close()
+    assert threading.active_count() == before
+
+
+def test_a_fault_of_ours_costs_its_photo_alone(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path, monkeypatch
+) -> None:
+    source = four_photos(portrait, tmp_path / "in")
+    from restore import batch
+
+    real = batch.prepare
+
+    def broken(outcome, *args, **more):
+        if outcome.source.name == "1.png":
+            raise ZeroDivisionError("by hand")
+        return real(outcome, *args, **more)
+
+    monkeypatch.setattr(batch, "prepare", broken)
+    jobs = plan_jobs(source, tmp_path / "out")
+    done = list(restore_jobs(jobs, restorer=make_restorer(), finder=finder_of(marked)))
+    assert [o.status for o in done] == ["restored", "failed", "restored", "restored"]
+    assert "ZeroDivisionError" in done[1].problem
+    assert not (tmp_path / "out" / "1.png").exists()
+
+
+def test_two_photos_never_write_one_file(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.heic", "a.heic.tif"):
+        (source / name).write_bytes(b"x")
+    targets = [j.target.name for j in plan_jobs(source, tmp_path / "out")]
+    assert sorted(targets) == ["a.heic-2.tif", "a.heic.tif"]

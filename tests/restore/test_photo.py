@@ -336,23 +336,6 @@ def test_the_sidecar_is_there_before_the_picture(
     assert written == [sidecar_of(target).name, "b.png"]
 
 
-def test_the_preview_shows_the_whole_and_each_face(
-    make_restorer, finder_of, marked, photo, tmp_path
-) -> None:
-    outcome = restore_photo(
-        photo, tmp_path / "b.png", restorer=make_restorer(), finder=finder_of(marked)
-    )
-    assert outcome.preview is not None
-    sizes = [
-        Image.open(io.BytesIO(data)).size
-        for data in (outcome.preview.before_jpeg, outcome.preview.after_jpeg)
-    ]
-    assert sizes == [(512, 512)] * 2
-    ((before, after, label),) = outcome.preview.faces
-    assert before != after
-    assert label.startswith("Face 1")
-
-
 def test_real_degraded_photos_are_restored(
     make_restorer, mtcnn, shared_photos: Path, tmp_path
 ) -> None:
