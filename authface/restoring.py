@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from authface.sections import Settings
     from curation.faces import NamedFinder
     from data_manifests.media import Workspace
+    from restore.config import RestoreConfig
+    from restore.enlarge import Upscaler
     from restore.evaluate import Apart, Score
     from restore.model import ModelFacts
     from restore.outcome import Outcome
@@ -56,6 +58,10 @@ def restore(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that AuthFace did not write.")
     ] = False,
+    upscaler: Annotated[
+        str | None,
+        typer.Option(help="A super-resolution model (.safetensors) that enlarges the photo."),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also restore what an earlier run finished.")
     ] = False,
@@ -79,6 +85,7 @@ def restore(
         "faces": faces,
         "aligned": aligned or None,
         "upscale": upscale,
+        "upscaler": upscaler,
         "max_memory_mb": None if max_memory is None else _megabytes(max_memory),
         "fidelity": fidelity,
         "steps": steps,
@@ -95,7 +102,8 @@ def restore(
     if restorer.facts.warning:
         console.note(restorer.facts.warning)
     outcomes = []
-    done = restore_jobs(jobs, restorer=restorer, finder=finder, again=again)
+    larger = _open_upscaler(config)
+    done = restore_jobs(jobs, restorer=restorer, finder=finder, upscaler=larger, again=again)
     for outcome in console.track(done, total=len(jobs), label="restoring"):
         outcomes.append(outcome)
         _say(outcome)
@@ -163,6 +171,15 @@ def _open_finder(settings: Settings) -> NamedFinder:
     if finder.lacks:
         console.note(finder.lacks)
     return finder
+
+
+def _open_upscaler(config: RestoreConfig) -> Upscaler | None:
+    from restore.enlarge import open_upscaler
+    from restore.pipeline import pick_device
+
+    if config.upscaler is None:
+        return None
+    return open_upscaler(Path(config.upscaler), pick_device(config.device))
 
 
 def _with_options(config: Any, given: dict[str, Any]) -> Any:

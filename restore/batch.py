@@ -23,6 +23,7 @@ from data_manifests.errors import AuthFaceError, InputError, StorageError
 from data_manifests.store import file_sha256
 from restore.containers import format_of
 from restore.cutting import Cut, Model
+from restore.enlarge import Upscaler
 from restore.outcome import Outcome
 from restore.photo import Prepared, check_target, finish, prepare, timed
 from restore.pipeline import Restoration, Restorer
@@ -79,7 +80,12 @@ def plan_jobs(source: Path, target: Path) -> list[Job]:
 
 
 def restore_jobs(
-    jobs: Sequence[Job], *, restorer: Restorer, finder: NamedFinder, again: bool = False
+    jobs: Sequence[Job],
+    *,
+    restorer: Restorer,
+    finder: NamedFinder,
+    upscaler: Upscaler | None = None,
+    again: bool = False,
 ) -> Iterator[Outcome]:
     """Yield one outcome per job, in order; only the disk's own failure stops the run.
 
@@ -87,9 +93,10 @@ def restore_jobs(
     """
     with contextlib.ExitStack() as stack:
         sandboxes = _Sandboxes(stack)
-        work = _Work(restorer, finder, sandboxes, again=again)
-        read = ahead(work.admit(jobs), work.read, workers=_READERS, depth=1)
-        ready = ahead(read, work.prepare, depth=1)
+        work = _Work(restorer, finder, upscaler, sandboxes, again=again)
+        read = ahead(work.admit(jobs), work.read, workers=_READERS, depth=2)
+        # While the model restores a batch, the photos of the next one are made ready.
+        ready = ahead(read, work.prepare, depth=restorer.faces_at_once)
         written = ahead(work.restore(ready), work.finish, workers=_WRITERS, depth=1)
         stack.enter_context(contextlib.closing(written))
         stack.enter_context(work.budget)  # let go first, so that no stage waits when closed
@@ -117,6 +124,7 @@ class _Work:
 
     restorer: Restorer
     finder: NamedFinder
+    upscaler: Upscaler | None
     sandboxes: _Sandboxes
     again: bool
     budget: Budget = field(init=False)
@@ -125,7 +133,8 @@ class _Work:
     def __post_init__(self) -> None:
         config = self.restorer.config
         self.budget = Budget(config.max_memory_mb * 1_000_000)
-        self.key = settings_key(config, self.restorer.facts, self.finder.name)
+        with_ = self.upscaler.sha256 if self.upscaler else ""
+        self.key = settings_key(config, self.restorer.facts, self.finder.name, with_)
 
     def admit(self, jobs: Sequence[Job]) -> Iterator[_Item]:
         """Look at each file; what is not done already waits until there is memory for it."""
@@ -158,7 +167,14 @@ class _Work:
                 if done is not None:
                     return _Item(replace(done, model=outcome.model), ended=True)
             facts = self.sandboxes.mine().look(job.source)
-        return _Item(outcome, hold=self.budget.take(_bytes_of(facts, self.restorer.config.upscale)))
+        return _Item(outcome, hold=self.budget.take(self._bytes_of(facts)))
+
+    def _bytes_of(self, facts: Facts) -> int:
+        """About what a photo takes from decoding to writing: its pixels, their copies for the
+        finder and the encoder, and the encoded file."""
+        grown = max(self.restorer.config.upscale, self.upscaler.scale if self.upscaler else 1)
+        sample, inside = (2 if facts.bit_depth > 8 else 1), facts.width * facts.height
+        return int(inside * (3 * sample + 4) + 6 * sample * inside * grown**2)
 
     def read(self, item: _Item) -> _Item:
         """Decode."""
@@ -224,7 +240,7 @@ class _Work:
     def _finish(self, item: _Item) -> _Item:
         if item.prepared is None:
             return item
-        outcome = finish(item.prepared, item.results, self.restorer.config)
+        outcome = finish(item.prepared, item.results, self.restorer.config, self.upscaler)
         return replace(item, outcome=outcome, ended=True)
 
     def _step(self, item: _Item, work: Callable[[_Item], _Item]) -> _Item:
@@ -277,14 +293,6 @@ def _sha256(source: Path) -> str:
         return file_sha256(source)
     except OSError as error:
         raise InputError(f"{source} can't be read: {error.strerror}.", "Check the file.") from error
-
-
-def _bytes_of(facts: Facts, upscale: float) -> int:
-    """About what a photo takes from decoding to writing: its pixels, their copies for the finder
-    and the encoder, and the encoded file."""
-    sample = 2 if facts.bit_depth > 8 else 1
-    inside = facts.width * facts.height
-    return int(inside * (3 * sample + 4) + 6 * sample * inside * upscale**2)
 
 
 def _job(path: Path, problem: str, source: Path, target: Path) -> Job:

@@ -84,6 +84,11 @@ class RestoreConfig(Section):
     jpeg_quality: int = Field(
         default=95, ge=1, le=100, description="quality of JPEG and WebP outputs"
     )
+    upscaler: str | None = Field(
+        default=None,
+        description="a super-resolution model's safetensors file that enlarges instead of Lanczos,"
+        " by its own factor where upscale is 1",
+    )
     max_memory_mb: int = Field(
         default=4096,
         ge=1,

@@ -32,7 +32,7 @@ from restore.colour import COLOUR_FIXES, keep_grey
 from restore.config import RestoreConfig
 from restore.containers import Labels, encode, format_of, holds_16_bits
 from restore.cutting import Cut, Model, cut_aligned, cut_faces
-from restore.enlarge import enlarge
+from restore.enlarge import Upscaler, enlarge
 from restore.outcome import FaceReport, Outcome, read_sidecar, sidecar_of, status_of
 from restore.pipeline import Restoration, Restorer
 from restore.provenance import Carried, describe_output, read_carried, xmp_packet
@@ -59,6 +59,7 @@ def restore_photo(
     restorer: Restorer,
     finder: NamedFinder,
     read: Callable[[Path], DecodedPhoto] = read_photo,
+    upscaler: Upscaler | None = None,
 ) -> Outcome:
     """What was done, after `target` and the JSON file beside it were written.
 
@@ -83,7 +84,7 @@ def restore_photo(
     with timed(outcome.seconds, "restore"):
         seeds = [cut.report.seed or 0 for cut in prepared.cuts]
         results = list(restorer.restore_each([c.crop_HWC for c in prepared.cuts], seeds=seeds))
-    return finish(prepared, results, config)
+    return finish(prepared, results, config, upscaler)
 
 
 def prepare(
@@ -105,19 +106,27 @@ def prepare(
     return Prepared(outcome, photo if cuts else None, tuple(cuts), tuple(skipped))
 
 
-def finish(prepared: Prepared, results: Sequence[Restoration], config: RestoreConfig) -> Outcome:
+def finish(
+    prepared: Prepared,
+    results: Sequence[Restoration],
+    config: RestoreConfig,
+    upscaler: Upscaler | None = None,
+) -> Outcome:
     """What was done, after the output and its sidecar were written."""
     outcome, photo = prepared.outcome, prepared.photo
     done: list[FaceReport] = []
     after_HWC: Pixels | None = None
     with timed(outcome.seconds, "paste"):
         if photo is not None:
-            after_HWC, done = _put_back(photo, prepared.cuts, results, config)
+            after_HWC, done = _put_back(photo, prepared.cuts, results, config, upscaler)
     faces = tuple(sorted((*prepared.skipped, *done), key=lambda f: f.index))
     outcome = replace(outcome, faces=faces, status=status_of(faces))
     if photo is None or after_HWC is None or outcome.status == "nothing":
         _write_refusal(outcome, config)
         return outcome
+    if upscaler is not None and not config.aligned:
+        said = f"enlarged by {upscaler.name} (SHA-256 {upscaler.sha256[:12]})"
+        outcome = replace(outcome, notes=(*outcome.notes, said))
     with timed(outcome.seconds, "write"):
         return _write(outcome, after_HWC, photo.facts, config)
 
@@ -149,7 +158,11 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _put_back(
-    photo: DecodedPhoto, cuts: Sequence[Cut], results: Sequence[Restoration], config: RestoreConfig
+    photo: DecodedPhoto,
+    cuts: Sequence[Cut],
+    results: Sequence[Restoration],
+    config: RestoreConfig,
+    upscaler: Upscaler | None,
 ) -> tuple[Pixels | None, list[FaceReport]]:
     """The photo with the restored faces in it, and the report of each face that was tried."""
     done = [_report(cut, result) for cut, result in zip(cuts, results, strict=True)]
@@ -161,10 +174,11 @@ def _put_back(
         return None, done
     if config.aligned:
         return _rounded(good[0][1], deep=photo.pixels_HWC.dtype == np.uint16), done
-    after_HWC = _own(enlarge(photo.pixels_HWC, config.upscale))
+    after_HWC = _own(enlarge(photo.pixels_HWC, config.upscale, upscaler))
+    grown_2 = np.divide(after_HWC.shape[1::-1], photo.pixels_HWC.shape[1::-1])
     for cut, face_HWC in good:
         matrix_23 = cut.matrix_23.copy()
-        matrix_23[:, :2] /= config.upscale
+        matrix_23[:, :2] /= grown_2
         paste(after_HWC, face_HWC, matrix_23)
     return after_HWC, done
 

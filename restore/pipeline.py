@@ -41,6 +41,7 @@ __all__ = [
     "laid_out",
     "load_pipeline",
     "open_restorer",
+    "pick_device",
 ]
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def open_restorer(
     config = config or RestoreConfig()
     folder = find_model(str(name))
     facts = describe_model(folder)
-    where = _pick_device(device or config.device)
+    where = pick_device(device or config.device)
     dtype = _pick_dtype(config.precision, where)
     try:
         pipe = load_pipeline(folder, dtype)
@@ -267,7 +268,8 @@ def _encode_prompts(pipe: Any, facts: ModelFacts, *, guided: bool) -> dict[str, 
     return {name: value for name, value in zip(names, found, strict=True) if value is not None}
 
 
-def _pick_device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """The device of that name, or the best there is for `auto`; raises ConfigError."""
     if name == "auto":
         best = "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device("cuda" if torch.cuda.is_available() else best)

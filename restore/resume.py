@@ -18,15 +18,18 @@ from restore.provenance import creator_tool
 __all__ = ["find_done", "settings_key"]
 
 # Where and how fast, not what: none of these changes a picture.
-_FREE = {"device", "batch", "exact", "overwrite", "doubt", "max_memory_mb"}
+_FREE = {"device", "batch", "exact", "overwrite", "doubt", "max_memory_mb", "upscaler"}
 
 
-def settings_key(config: RestoreConfig, model: ModelFacts, finder: str) -> str:
-    """SHA-256 of all that decides an output besides its input: settings, model, finder, version."""
+def settings_key(
+    config: RestoreConfig, model: ModelFacts, finder: str, upscaler_sha256: str = ""
+) -> str:
+    """SHA-256 of all that decides an output besides its input: settings, models, version."""
     said = {
         "settings": config.model_dump(mode="json", exclude=_FREE),
         "model": model.sha256,
         "finder": finder,
+        "upscaler": upscaler_sha256,
         "software": creator_tool(),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
