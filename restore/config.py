@@ -46,7 +46,7 @@ class RestoreConfig(Section):
     )
     seed: int = Field(default=0, ge=0, description="one seed; each face gets its own from it")
     batch: int = Field(
-        default=4, ge=1, le=64, description="faces restored together on an accelerator"
+        default=6, ge=1, le=64, description="faces restored together on an accelerator"
     )
     exact: bool | None = Field(
         default=None,
