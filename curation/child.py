@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from curation.blocks import read_blocks
 from curation.config import DecoderConfig, IngestConfig
 from curation.decode import Pixels, read_facts, read_photo
 from curation.source import open_source
@@ -52,7 +53,8 @@ def _serve_one(channel: socket.socket, request: dict[str, Any], worker: Worker) 
         message, handle = _guarded(lambda: _hashed(channel, path, worker))
     else:
         most = worker.config.decoder.most_pixels
-        message, handle = _guarded(lambda: _decoded(path, most, look=request["do"] == "look"))
+        answer = {"look": _looked, "blocks": _blocks}.get(request["do"], _decoded)
+        message, handle = _guarded(lambda: answer(path, most))
     send(channel, message, handle)
     if handle is not None:
         os.close(handle)
@@ -91,12 +93,25 @@ def _hashed(channel: socket.socket, path: Path, worker: Worker) -> Answer:
     return message, _memory_file([b.data for b in taken.blobs])
 
 
-def _decoded(path: Path, most_pixels: int, *, look: bool) -> Answer:
-    if look:
-        return {"facts": to_json(read_facts(path, most_pixels=most_pixels))}, None
+def _looked(path: Path, most_pixels: int) -> Answer:
+    return {"facts": to_json(read_facts(path, most_pixels=most_pixels))}, None
+
+
+def _blocks(path: Path, most_pixels: int) -> Answer:
+    return {"blocks": to_json(read_blocks(path, most_pixels=most_pixels))}, None
+
+
+def _decoded(path: Path, most_pixels: int) -> Answer:
     photo = read_photo(path, most_pixels=most_pixels)
-    deep = photo.pixels_HWC.dtype == np.uint16
-    return {"facts": to_json(photo.facts), "deep": deep}, _hand_over(photo.pixels_HWC)
+    message = {
+        "facts": to_json(photo.facts),
+        "deep": photo.pixels_HWC.dtype == np.uint16,
+        "alpha": photo.alpha is not None,
+        "premultiplied": photo.alpha is not None and photo.alpha.premultiplied,
+        "grey": photo.grey,
+    }
+    parts = [photo.pixels_HWC] if photo.alpha is None else [photo.pixels_HWC, photo.alpha.values_HW]
+    return message, _hand_over(parts)
 
 
 def _refusal(reason: str, wrong: str) -> dict[str, Any]:
@@ -118,14 +133,15 @@ def _memory_file(parts: Sequence[bytes]) -> int:
     return handle
 
 
-def _hand_over(pixels_HWC: Pixels) -> int:
-    """An open memory file that holds the pixels, rows from top to bottom."""
+def _hand_over(parts: Sequence[Pixels]) -> int:
+    """An open memory file that holds the pixels, rows from top to bottom, then their alpha."""
     handle = _new_memory_file()
-    os.ftruncate(handle, pixels_HWC.nbytes)
-    out_HWC = np.memmap(
-        os.fdopen(os.dup(handle), "r+b"), pixels_HWC.dtype, "r+", 0, pixels_HWC.shape
-    )
-    out_HWC[...] = pixels_HWC
+    os.ftruncate(handle, sum(part.nbytes for part in parts))
+    start = 0
+    for part in parts:
+        out = np.memmap(os.fdopen(os.dup(handle), "r+b"), part.dtype, "r+", start, part.shape)
+        out[...] = part
+        start += part.nbytes
     return handle
 
 

@@ -25,6 +25,7 @@ from curation.deep import avif_depth
 from curation.facts import Facts, bit_depth, facts_of, profile_space, rgb_profile
 from curation.formats import HEAD_BYTES, RAW_SUFFIXES, sniff
 from curation.jpeg import PixelBuffer, decode_jpeg
+from curation.layers import Alpha, alpha_of, deep_alpha, is_grey, turn_alpha
 from data_manifests.errors import UnreadablePhoto
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "DecodedPhoto",
     "Pixels",
     "kind_of",
+    "open_picture",
     "read_facts",
     "read_photo",
     "upright",
@@ -53,10 +55,15 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedPhoto:
-    """Upright RGB pixels, uint8 or uint16, in the colour space of `facts.icc` (sRGB if none)."""
+    """Upright RGB pixels, uint8 or uint16, in the colour space of `facts.icc` (sRGB if none).
+
+    `grey`: the file holds one channel, which stands three times here.
+    """
 
     pixels_HWC: Pixels
     facts: Facts
+    alpha: Alpha | None = None
+    grey: bool = False
 
 
 def read_facts(path: Path, *, most_pixels: int = MOST_PIXELS, data: bytes | None = None) -> Facts:
@@ -104,6 +111,14 @@ def read_photo(
             if found is not None:
                 return found
         return _read_with_pillow(path, kind, most_pixels, data)
+
+
+@contextmanager
+def open_picture(path: Path, kind: str, most_pixels: int) -> Iterator[Image.Image]:
+    """The header of a file of that kind, opened by Pillow; raises UnreadablePhoto."""
+    with _pillow(kind, most_pixels), _opened(path, kind, None) as image:
+        _check_size(image.size, most_pixels)
+        yield image
 
 
 def upright(pixels_HWC: Pixels, orientation: int) -> Pixels:
@@ -210,10 +225,11 @@ def _read_jpeg(
         _check_size(image.size, most_pixels)
         facts = facts_of(image, path, "JPEG", loaded=False)
         pixels_HWC, note = decode_jpeg(data, image, buffer)
+        grey = image.mode == "L"
     if note:
         facts = replace(facts, notes=(*facts.notes, note))
     facts = replace(facts, icc=rgb_profile(facts.icc))
-    return DecodedPhoto(upright(pixels_HWC, facts.orientation), facts)
+    return DecodedPhoto(upright(pixels_HWC, facts.orientation), facts, grey=grey)
 
 
 def _read_with_pillow(path: Path, kind: str, most_pixels: int, data: bytes | None) -> DecodedPhoto:
@@ -224,26 +240,33 @@ def _read_with_pillow(path: Path, kind: str, most_pixels: int, data: bytes | Non
         _check_size(image.size, most_pixels)
         _check_strips(image, path)
         deep = _deep(image, path, kind, data)
+        grey = is_grey(image, data or _head(path))
         turned = image.getexif().get(_ORIENTATION) if kind == "TIFF" and deep is None else None
         if deep is None:
             image.load()
         # A PNG's EXIF may lie behind its pixels: to get there, Pillow decodes them a second time.
         facts = facts_of(image, path, kind, loaded=deep is None or kind == "PNG")
-        pixels_HWC, icc = (
-            (deep, rgb_profile(facts.icc)) if deep is not None else _to_rgb(image, facts.icc)
-        )
+        pixels_HWC: Pixels
+        if deep is not None:
+            pixels_HWC, icc = deep[0], rgb_profile(facts.icc)
+            alpha = deep_alpha(deep[1], image)
+        else:
+            (pixels_HWC, icc), alpha = _to_rgb(image, facts.icc), alpha_of(image)
         if facts.bit_depth > 8 and pixels_HWC.dtype == np.uint8:
             facts = replace(facts, notes=(*facts.notes, "read at 8 bits"))
     if icc is not facts.icc:
         facts = replace(facts, icc=icc)
     pixels_HWC = upright(pixels_HWC, facts.orientation)
+    alpha = turn_alpha(alpha, facts.orientation)
     if isinstance(turned, int) and 2 <= turned <= 8:
         facts = replace(facts, orientation=turned)  # loading has turned it and dropped the tag
-    return DecodedPhoto(pixels_HWC, facts)
+    return DecodedPhoto(pixels_HWC, facts, alpha, grey)
 
 
-def _deep(image: Image.Image, path: Path, kind: str, data: bytes | None) -> Pixels | None:
-    """All 16 bits of what Pillow would cut to 8; none where Pillow reads the file whole."""
+def _deep(
+    image: Image.Image, path: Path, kind: str, data: bytes | None
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16] | None] | None:
+    """(RGB, alpha) at 16 bits of what Pillow would cut to 8; none where Pillow reads all of it."""
     from curation import deep
 
     if kind in ("HEIF", "AVIF"):

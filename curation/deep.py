@@ -32,8 +32,13 @@ def open_vips() -> Any:
     return pyvips
 
 
-def read_deep(path: Path, kind: str, data: bytes | None, size: tuple[int, int]) -> Deep:
-    """16-bit RGB pixels HWC of a PNG or TIFF of `size` (width, height); raises UnreadablePhoto."""
+def read_deep(
+    path: Path, kind: str, data: bytes | None, size: tuple[int, int]
+) -> tuple[Deep, Deep | None]:
+    """16-bit RGB pixels HWC and alpha HW of a PNG or TIFF of `size` (width, height).
+
+    Colours that are stored times their alpha stay so. Raises UnreadablePhoto.
+    """
     vips = open_vips()
     options = {"access": "sequential", "fail_on": "error"}
     try:
@@ -52,13 +57,20 @@ def read_deep(path: Path, kind: str, data: bytes | None, size: tuple[int, int]) 
         said = str(error).strip().splitlines()
         what = said[-1].strip() if said else "libvips gives no reason"
         raise UnreadablePhoto("damaged", f"The {kind} can't be decoded: {what}.") from error
-    return np.ascontiguousarray(pixels_HWC.reshape(*size[::-1], -1)[..., list(order)])
+    pixels_HWC = pixels_HWC.reshape(*size[::-1], -1)
+    colours = max(order) + 1
+    alpha_HW = None
+    if pixels_HWC.shape[2] > colours:
+        alpha_HW = np.ascontiguousarray(pixels_HWC[..., colours])
+    return np.ascontiguousarray(pixels_HWC[..., list(order)]), alpha_HW
 
 
-def read_deep_heif(path: Path, kind: str, data: bytes | None) -> Deep:
-    """16-bit RGB pixels HWC, upright, of a HEIC or AVIF of 10 or 12 bits."""
+def read_deep_heif(path: Path, kind: str, data: bytes | None) -> tuple[Deep, Deep | None]:
+    """16-bit RGB pixels HWC and alpha HW, upright, of a HEIC or AVIF of 10 or 12 bits."""
     data = path.read_bytes() if data is None else data
-    return _read_avif(data) if kind == "AVIF" else _read_heic(data)
+    pixels_HWC = _read_avif(data) if kind == "AVIF" else _read_heic(data)
+    alpha_HW = np.ascontiguousarray(pixels_HWC[..., 3]) if pixels_HWC.shape[2] == 4 else None
+    return np.ascontiguousarray(pixels_HWC[..., :3]), alpha_HW
 
 
 def avif_depth(data: bytes) -> int:
@@ -74,7 +86,7 @@ def _read_heic(data: bytes) -> Deep:
     pixels: Any = np.asarray(opened)
     if pixels.dtype != np.uint16:
         raise _unsupported()
-    return np.ascontiguousarray(pixels[..., :3])
+    return pixels  # type: ignore[no-any-return]
 
 
 def _read_avif(data: bytes) -> Deep:
@@ -95,7 +107,7 @@ def _read_avif(data: bytes) -> Deep:
     # 1023 becomes 65535: full scale stays full scale.
     stretched = (wide * 65535 + (1 << (depth - 1))) // ((1 << depth) - 1)
     colour = stretched if stretched.ndim == 3 else np.repeat(stretched[..., None], 3, axis=2)
-    return np.ascontiguousarray(colour[..., :3].astype(np.uint16))
+    return colour.astype(np.uint16)
 
 
 def _unsupported() -> UnreadablePhoto:

@@ -87,7 +87,17 @@ def _open(path: Path) -> Any:
 
 
 def _facts(opened: Any, path: Path, size: tuple[int, int, int]) -> Facts:
-    """The facts, read from a stand-in picture that carries the PSD's metadata blocks."""
+    facts = facts_of(_stand_in(opened), path, "PSD", loaded=True)
+    width, height, depth = size
+    return replace(facts, width=width, height=height, bit_depth=depth, orientation=1)
+
+
+def read_psd_blocks(path: Path) -> Image.Image:
+    """A stand-in picture of one pixel with the PSD's metadata blocks; raises UnreadablePhoto."""
+    return _stand_in(_open(path))
+
+
+def _stand_in(opened: Any) -> Image.Image:
     from psd_tools.constants import Resource
 
     blocks = {
@@ -100,9 +110,7 @@ def _facts(opened: Any, path: Path, size: tuple[int, int, int]) -> Facts:
         found = opened.image_resources.get_data(code)
         if isinstance(found, bytes):
             stand_in.info[name] = found
-    width, height, depth = size
-    facts = facts_of(stand_in, path, "PSD", loaded=True)
-    return replace(facts, width=width, height=height, bit_depth=depth, orientation=1)
+    return stand_in
 
 
 def _pixels(opened: Any, mode: str, depth: int, icc: bytes | None) -> tuple[Pixels, bytes | None]:

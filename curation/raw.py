@@ -27,7 +27,15 @@ from curation.source import is_utf8
 from curation.xmp import fill_rights, read_said
 from data_manifests.errors import UnreadablePhoto
 
-__all__ = ["OpenedRaw", "open_raw", "raw_xmp", "read_preview", "read_raw", "read_raw_facts"]
+__all__ = [
+    "OpenedRaw",
+    "open_raw",
+    "preview_and_lens",
+    "raw_xmp",
+    "read_preview",
+    "read_raw",
+    "read_raw_facts",
+]
 
 PROFILE = "sRGB (developed from RAW)"
 DEVELOPMENT = (
@@ -127,6 +135,14 @@ def read_preview(path: Path, *, most_pixels: int) -> DecodedPhoto:
         development="embedded preview: the RAW data could not be developed",
     )
     return DecodedPhoto(turned, facts)
+
+
+def preview_and_lens(path: Path) -> tuple[bytes, str]:
+    """The embedded preview, empty if it is no JPEG, and the lens's name where LibRaw knows it."""
+    with _libraw(path), _imread(path) as handle:
+        found = handle.extract_thumb()
+        lens = " ".join(str(handle.lens.model).split())[:100]
+    return (found.data if found.format == rawpy.ThumbFormat.JPEG else b""), lens
 
 
 def _imread(path: Path) -> Any:

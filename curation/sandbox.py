@@ -23,9 +23,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from curation.blocks import Blocks
 from curation.config import DecoderConfig, IngestConfig
 from curation.decode import DecodedPhoto, Pixels
 from curation.facts import Facts
+from curation.layers import Alpha
 from curation.source import Stamp
 from curation.wire import from_json, receive, send
 from curation.worker import Blob, Taken
@@ -82,10 +84,20 @@ class Sandbox:
             raise UnreadablePhoto("decoder_crash", "The decoder sent no pixels.")
         try:
             facts = from_json(Facts, answer["facts"])
-            deep = answer["deep"] is True
-            return DecodedPhoto(self._pixels(facts, handle, deep=deep, writable=writable), facts)
+            bands_HWC = self._bands(facts, handle, answer, writable=writable)
         finally:
             os.close(handle)
+        alpha = None
+        if answer["alpha"] is True:
+            alpha = Alpha(bands_HWC[1][..., 0], answer["premultiplied"] is True)
+        return DecodedPhoto(bands_HWC[0], facts, alpha, answer["grey"] is True)
+
+    def blocks(self, path: Path) -> Blocks:
+        """The file's metadata blocks; raises UnreadablePhoto."""
+        answer, handle = self._ask("blocks", path)
+        if handle is not None:
+            os.close(handle)
+        return from_json(Blocks, answer["blocks"])
 
     def take(self, path: Path, wanted: Callable[[str, Stamp], bool]) -> Taken | None:
         """Hash the file and, if `wanted` says so of (photo_id, stamp), judge it; else none.
@@ -192,9 +204,14 @@ class Sandbox:
                 "Raise [ingest.decoder] memory_mb, and run `authface doctor`.",
             ) from error
 
-    def _pixels(self, facts: Facts, handle: int, *, deep: bool, writable: bool) -> Pixels:
-        kind: Any = np.uint16 if deep else np.uint8
-        wanted = facts.width * facts.height * 3 * np.dtype(kind).itemsize
+    def _bands(
+        self, facts: Facts, handle: int, answer: dict[str, Any], *, writable: bool
+    ) -> list[Pixels]:
+        """The colours HW3, and the alpha HW1 if it was sent."""
+        kind: Any = np.uint16 if answer["deep"] is True else np.uint8
+        channels = (3, 1) if answer["alpha"] is True else (3,)
+        plane = facts.width * facts.height * np.dtype(kind).itemsize
+        wanted = plane * sum(channels)
         if not wanted or facts.width * facts.height > self.config.most_pixels:
             raise UnreadablePhoto("decoder_crash", "The decoder sent a picture of impossible size.")
         _seal(handle)
@@ -202,7 +219,12 @@ class Sandbox:
             raise UnreadablePhoto("decoder_crash", "The decoder sent fewer pixels than it said.")
         access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
         memory = mmap.mmap(handle, wanted, access=access)
-        return np.frombuffer(memory, dtype=kind).reshape(facts.height, facts.width, 3)
+        shape, count = (facts.height, facts.width), facts.width * facts.height
+        starts = (0, 3 * plane)
+        return [
+            np.frombuffer(memory, kind, count * n, start).reshape(*shape, n)
+            for n, start in zip(channels, starts, strict=False)
+        ]
 
     def _post_mortem(self) -> UnreadablePhoto:
         """What the child died of."""
