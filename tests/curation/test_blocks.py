@@ -70,7 +70,7 @@ def test_exif_xmp_and_profile_of_each_format(tmp_path: Path, end: str) -> None:
     said = exif()
     if end == "tif":
         said[700] = PACKET
-    PIXEL.save(tmp_path / f"a.{end}", exif=said, icc_profile=icc, **given)
+    PIXEL.save(tmp_path / f"a.{end}", exif=said.tobytes(), icc_profile=icc, **given)
     blocks = read_blocks(tmp_path / f"a.{end}")
     again = reread(blocks.exif)
     assert again[0x010F] == "Maker"
