@@ -65,9 +65,11 @@ def to_deep_srgb(pixels_HWC: Pixels, icc: bytes | None) -> NDArray[np.uint16]:
     picture = picture.copy(interpretation="rgb16")
     picture.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
     try:
-        changed = picture.icc_transform(
-            "srgb", embedded=True, intent="relative", black_point_compensation=True, depth=16
-        )
+        # In two steps: libvips 8.18 in one (icc_transform) is off by up to 23 of 255 at the edge of
+        # the gamut.
+        way = {"intent": "relative", "black_point_compensation": True}
+        seen = picture.icc_import(embedded=True, **way)
+        changed = seen.icc_export(output_profile="srgb", depth=16, **way)
         return np.asarray(changed.numpy(), dtype=np.uint16)
     except vips.Error:  # a broken profile never costs the photo
         return deep_HWC  # type: ignore[no-any-return]
