@@ -106,12 +106,11 @@ def _decoded(path: Path, most_pixels: int) -> Answer:
     message = {
         "facts": to_json(photo.facts),
         "deep": photo.pixels_HWC.dtype == np.uint16,
-        "alpha": photo.alpha is not None,
-        "premultiplied": photo.alpha is not None and photo.alpha.premultiplied,
+        "alpha": photo.alpha_HW is not None,
         "grey": photo.grey,
     }
-    parts = [photo.pixels_HWC] if photo.alpha is None else [photo.pixels_HWC, photo.alpha.values_HW]
-    return message, _hand_over(parts)
+    parts = (photo.pixels_HWC, photo.alpha_HW)
+    return message, _hand_over([part for part in parts if part is not None])
 
 
 def _refusal(reason: str, wrong: str) -> dict[str, Any]:

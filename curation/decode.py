@@ -25,7 +25,7 @@ from curation.deep import avif_depth
 from curation.facts import Facts, bit_depth, facts_of, profile_space, rgb_profile
 from curation.formats import HEAD_BYTES, RAW_SUFFIXES, sniff
 from curation.jpeg import PixelBuffer, decode_jpeg
-from curation.layers import Alpha, alpha_of, deep_alpha, is_grey, turn_alpha
+from curation.layers import alpha_of, is_grey, turn_alpha
 from data_manifests.errors import UnreadablePhoto
 
 __all__ = [
@@ -57,12 +57,13 @@ _CODES = {
 class DecodedPhoto:
     """Upright RGB pixels, uint8 or uint16, in the colour space of `facts.icc` (sRGB if none).
 
-    `grey`: the file holds one channel, which stands three times here.
+    The alpha is as deep, and no colour is stored times its alpha. `grey`: the file holds one
+    channel, which stands three times here.
     """
 
     pixels_HWC: Pixels
     facts: Facts
-    alpha: Alpha | None = None
+    alpha_HW: Pixels | None = None
     grey: bool = False
 
 
@@ -247,20 +248,20 @@ def _read_with_pillow(path: Path, kind: str, most_pixels: int, data: bytes | Non
         # A PNG's EXIF may lie behind its pixels: to get there, Pillow decodes them a second time.
         facts = facts_of(image, path, kind, loaded=deep is None or kind == "PNG")
         pixels_HWC: Pixels
+        alpha_HW: Pixels | None
         if deep is not None:
-            pixels_HWC, icc = deep[0], rgb_profile(facts.icc)
-            alpha = deep_alpha(deep[1], image)
+            (pixels_HWC, alpha_HW), icc = deep, rgb_profile(facts.icc)
         else:
-            (pixels_HWC, icc), alpha = _to_rgb(image, facts.icc), alpha_of(image)
+            (pixels_HWC, icc), alpha_HW = _to_rgb(image, facts.icc), alpha_of(image)
         if facts.bit_depth > 8 and pixels_HWC.dtype == np.uint8:
             facts = replace(facts, notes=(*facts.notes, "read at 8 bits"))
     if icc is not facts.icc:
         facts = replace(facts, icc=icc)
     pixels_HWC = upright(pixels_HWC, facts.orientation)
-    alpha = turn_alpha(alpha, facts.orientation)
+    alpha_HW = turn_alpha(alpha_HW, facts.orientation)
     if isinstance(turned, int) and 2 <= turned <= 8:
         facts = replace(facts, orientation=turned)  # loading has turned it and dropped the tag
-    return DecodedPhoto(pixels_HWC, facts, alpha, grey)
+    return DecodedPhoto(pixels_HWC, facts, alpha_HW, grey)
 
 
 def _deep(

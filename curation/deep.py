@@ -37,7 +37,7 @@ def read_deep(
 ) -> tuple[Deep, Deep | None]:
     """16-bit RGB pixels HWC and alpha HW of a PNG or TIFF of `size` (width, height).
 
-    Colours that are stored times their alpha stay so. Raises UnreadablePhoto.
+    Raises UnreadablePhoto.
     """
     vips = open_vips()
     options = {"access": "sequential", "fail_on": "error"}

@@ -27,7 +27,6 @@ from curation.blocks import Blocks
 from curation.config import DecoderConfig, IngestConfig
 from curation.decode import DecodedPhoto, Pixels
 from curation.facts import Facts
-from curation.layers import Alpha
 from curation.source import Stamp
 from curation.wire import from_json, receive, send
 from curation.worker import Blob, Taken
@@ -87,10 +86,8 @@ class Sandbox:
             bands_HWC = self._bands(facts, handle, answer, writable=writable)
         finally:
             os.close(handle)
-        alpha = None
-        if answer["alpha"] is True:
-            alpha = Alpha(bands_HWC[1][..., 0], answer["premultiplied"] is True)
-        return DecodedPhoto(bands_HWC[0], facts, alpha, answer["grey"] is True)
+        alpha_HW = bands_HWC[1][..., 0] if answer["alpha"] is True else None
+        return DecodedPhoto(bands_HWC[0], facts, alpha_HW, answer["grey"] is True)
 
     def blocks(self, path: Path) -> Blocks:
         """The file's metadata blocks; raises UnreadablePhoto."""

@@ -97,6 +97,10 @@ class RestoreConfig(Section):
     keep_private: bool = Field(
         default=False, description="keep GPS position, serial numbers and owner's name of the input"
     )
+    mark: bool = Field(
+        default=True,
+        description="say in the output's metadata that a model made a face in it, which and how",
+    )
     overwrite: bool = Field(default=False, description="replace files that AuthFace did not write")
     doubt: DoubtConfig = DoubtConfig()
 

@@ -1,31 +1,65 @@
 """What an output says about itself: how it was taken, and that a model made a face in it.
 
-Kept: camera, lens, exposure, times, photographer and copyright, colour profile, resolution, rating.
-Dropped unless asked for: position, serial numbers, owner. Always dropped: thumbnails (they show the
-picture before the edit), maker notes, comments, anything that looks like program code.
+Kept: camera, lens, exposure, times, photographer and copyright, XMP of any namespace, IPTC records,
+colour profile, resolution. Dropped unless asked for: position, serial numbers, owner. Always
+dropped: thumbnails (they show the picture before the edit), maker notes, comments, anything that
+looks like program code; `restore.keeping` has XMP's own list.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-from xml.sax.saxutils import quoteattr
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
-__all__ = ["COMPOSITE", "Carried", "creator_tool", "describe_output", "read_carried", "xmp_packet"]
+from curation.blocks import EXIF_IFD, GPS_IFD, Blocks, read_blocks
+from curation.facts import profile_space
+from curation.formats import RAW_SUFFIXES
+from curation.xmp import read_sidecar, sidecars
+from data_manifests.errors import UnreadablePhoto
+from restore.iim import kept_records
+from restore.keeping import CODE, add_history, keep, value_of
+from restore.xmp import Packet, name, read_packet, simple, write_packet
+
+if TYPE_CHECKING:
+    from restore.config import RestoreConfig
+    from restore.model import ModelFacts
+
+__all__ = [
+    "COMPOSITE",
+    "EXIF_IFD",
+    "GPS_IFD",
+    "UNMARKED",
+    "Carried",
+    "Mark",
+    "creator_tool",
+    "describe_output",
+    "mark_of",
+    "read_carried",
+    "xmp_packet",
+]
 
 COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
+UNMARKED = (
+    "not marked as edited by a model, as asked: neither its metadata nor its pixels say that a "
+    "face in it was made"
+)
 _WHOLLY_MADE = "trainedAlgorithmicMedia"
+_BY_MODELS = ("trainedAlgorithmicMedia", COMPOSITE, "compositeSynthetic", "algorithmicMedia")
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+_SOURCE_TYPE = "Iptc4xmpExt:DigitalSourceType"
 
-EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _ORIENTATION, _SOFTWARE, _WIDTH, _HEIGHT = 0x0112, 0x0131, 0xA002, 0xA003
+_COMMENT = 0x9286
+_MOST_EXIF = 60_000  # bytes; a JPEG's segment holds 64 KB
 
 # EXIF 2.32. Main directory: description, make, model, time, artist, copyright.
 _MAIN_KEPT = frozenset((0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298))
@@ -39,93 +73,136 @@ _DETAILS_KEPT = frozenset(
     )
 )
 _DETAILS_PRIVATE = frozenset((0xA430, 0xA431, 0xA435))  # owner, serial numbers of body and lens
-_CODE = re.compile(r"<\?|<%|<script|javascript:", re.IGNORECASE)
-_READABLE = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF")
+_LISTED = re.compile(r"[A-Za-z]{1,60}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How the faces of a marked output were made; what is empty is not written."""
+
+    model: str = ""
+    model_sha256: str = ""
+    seed: int | None = None
+    settings_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """What goes over from the input to the output."""
+    """What goes over from the input to the output. `icc` is the file's own profile, grey too."""
 
     main: dict[int, Any] = field(default_factory=dict)
     details: dict[int, Any] = field(default_factory=dict)
     gps: dict[int, Any] = field(default_factory=dict)
+    xmp: Packet = field(default_factory=Packet)
+    iptc: bytes = b""
+    icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     source_type: str = ""
     notes: tuple[str, ...] = ()
 
 
-def read_carried(path: Path, *, keep_private: bool) -> Carried:
-    """What the input's metadata brings along; damaged metadata costs a note, never the photo."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow warns of odd tags; the pixels were judged before
-            with Image.open(path, formats=_READABLE) as image:
-                carried = _carry(image, keep_private=keep_private)
-    except Exception:
-        return Carried(notes=("the input's metadata could not be read and was left out",))
-    return carried
-
-
-def _carry(image: Image.Image, *, keep_private: bool) -> Carried:
-    exif = image.getexif()
-    details = exif.get_ifd(EXIF_IFD)
-    wanted = _DETAILS_KEPT | (_DETAILS_PRIVATE if keep_private else frozenset())
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
-    return Carried(
-        main=_kept(exif, _MAIN_KEPT),
-        details=_kept(details, wanted),
-        gps=dict(exif.get_ifd(GPS_IFD)) if keep_private else {},
-        dpi=_dpi(image.info.get("dpi")),
-        source_type=_source_type(xmp),
-        notes=_losses(image, xmp),
+def mark_of(facts: ModelFacts, config: RestoreConfig) -> Mark:
+    """The mark of what a model makes at these settings; their hash covers what changes pixels."""
+    aside = {"doubt", "overwrite", "mark", "c2pa", "keep_private", "device", "batch"}
+    settings = json.dumps(config.model_dump(mode="json", exclude=aside), sort_keys=True)
+    return Mark(
+        model=facts.name,
+        model_sha256=facts.sha256,
+        seed=config.seed,
+        settings_sha256=hashlib.sha256(settings.encode()).hexdigest(),
     )
 
 
-def _kept(tags: Any, wanted: frozenset[int]) -> dict[int, Any]:
-    clean = {t: v.rstrip("\0 ") if isinstance(v, str) else v for t, v in tags.items()}
-    return {t: v for t, v in clean.items() if t in wanted and not _is_code(v) and _writable(t, v)}
+def read_carried(
+    path: Path, *, keep_private: bool, read: Callable[[Path], Blocks] = read_blocks
+) -> Carried:
+    """What the input's metadata brings along; damaged metadata costs a note, never the photo.
 
-
-def _writable(tag: int, value: Any) -> bool:
-    """True if the value, as odd as the input may have it, can be written again."""
-    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    `read` opens the file: `Sandbox.blocks` for one that is not trusted. Sidecars are read here.
+    """
     try:
-        directory[tag] = value
-        directory.tobytes()
-    except Exception:
-        return False
-    return True
+        blocks = read(path)
+    except UnreadablePhoto:
+        blocks = Blocks(notes=("the input's metadata could not be read and was left out",))
+    notes = list(blocks.notes)
+    exif, details, gps = _directories(blocks.exif, notes)
+    wanted = _DETAILS_KEPT | (_DETAILS_PRIVATE if keep_private else frozenset())
+    xmp, more = keep(
+        _packets(path, blocks, notes),
+        keep_private=keep_private,
+        developed_anew=path.suffix.lower() in RAW_SUFFIXES,
+    )
+    return Carried(
+        main=_kept(exif, _MAIN_KEPT),
+        details=_kept(details, wanted),
+        gps=gps if keep_private else {},
+        xmp=xmp,
+        iptc=_iptc(blocks.iptc, notes, keep_private=keep_private),
+        icc=blocks.icc if profile_space(blocks.icc) in ("RGB", "GRAY") else None,
+        dpi=_dpi(blocks.dpi),
+        source_type=_listed_type(value_of(xmp, _SOURCE_TYPE)),
+        notes=(*notes, *more),
+    )
+
+
+def _directories(
+    data: bytes, notes: list[str]
+) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]]:
+    """(main, Exif, GPS) of an EXIF block."""
+    if len(data) > _MOST_EXIF:
+        notes.append("the input's EXIF is larger than a JPEG can hold and was left out")
+        return {}, {}, {}
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+        return dict(exif), dict(exif.get_ifd(EXIF_IFD)), dict(exif.get_ifd(GPS_IFD))
+    except Exception:  # the child made it, and may have been taken over
+        notes.append("the input's EXIF could not be read and was left out")
+        return {}, {}, {}
+
+
+def _kept(tags: dict[int, Any], wanted: frozenset[int]) -> dict[int, Any]:
+    clean = {t: v.rstrip("\0 ") if isinstance(v, str) else v for t, v in tags.items()}
+    return {t: v for t, v in clean.items() if t in wanted and not _is_code(v)}
 
 
 def _is_code(value: Any) -> bool:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
-    return isinstance(text, str) and bool(_CODE.search(text))
+    return isinstance(text, str) and bool(CODE.search(text))
 
 
-def _dpi(value: Any) -> tuple[float, float] | None:
+def _packets(path: Path, blocks: Blocks, notes: list[str]) -> list[Packet]:
+    """Sidecars, the newest first, then what is in the file."""
+    found = [(f"sidecar {p.name}", read_sidecar(p, notes)) for p in sidecars(path)]
+    found += [("the input", data) for data in blocks.xmp]
+    packets = []
+    for where, data in found:
+        try:
+            packets += [read_packet(data)] if data else []
+        except ValueError as error:
+            notes.append(f"XMP of {where} was left out: {error}")
+    return packets
+
+
+def _iptc(data: bytes, notes: list[str], *, keep_private: bool) -> bytes:
     try:
-        across, down = (float(v) for v in value)
-    except (TypeError, ValueError, ZeroDivisionError):
+        return kept_records(data, keep_private=keep_private)
+    except ValueError:
+        notes.append("the input's IPTC records are damaged and were left out")
+        return b""
+
+
+def _dpi(value: tuple[float, ...]) -> tuple[float, float] | None:
+    if len(value) != 2:
         return None
+    across, down = value
     return (across, down) if 1 <= across < 1e5 and 1 <= down < 1e5 else None
 
 
-def _source_type(xmp: bytes) -> str:
-    found = re.search(rb"digitalsourcetype/(\w{1,60})", xmp[:1_000_000])
-    return found.group(1).decode() if found else ""
-
-
-def _losses(image: Image.Image, xmp: bytes) -> tuple[str, ...]:
-    notes = []
-    if "A" in image.getbands() or "transparency" in image.info:
-        notes.append("the input's transparency was left out")
-    if xmp:
-        notes.append("the input's XMP was left out, but for its rating and label")
-    return tuple(notes)
+def _listed_type(uri: str) -> str:
+    """The last part of a digital source type's address."""
+    last = uri.rstrip("/").rsplit("/", 1)[-1]
+    return last if _LISTED.fullmatch(last) else ""
 
 
 def creator_tool() -> str:
@@ -136,40 +213,70 @@ def creator_tool() -> str:
         return "AuthFace"
 
 
-def describe_output(carried: Carried, width: int, height: int) -> Image.Exif:
-    """The output's EXIF: what was carried over, upright, with its size and this software."""
+def describe_output(
+    carried: Carried, width: int, height: int, mark: Mark | None = Mark()
+) -> Image.Exif:
+    """The output's EXIF: what was carried over, upright, with its size and, if marked, by what."""
     exif = Image.Exif()
     exif.update(carried.main)
     exif[_ORIENTATION] = 1  # the pixels are upright already
-    exif[_SOFTWARE] = creator_tool()
     if carried.dpi is not None:
         exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = carried.dpi
         exif[_RESOLUTION_UNIT] = 2  # inches
-    exif[EXIF_IFD] = {**carried.details, _WIDTH: width, _HEIGHT: height}
+    details = {**carried.details, _WIDTH: width, _HEIGHT: height}
+    if mark is not None:
+        exif[_SOFTWARE] = creator_tool()
+        details[_COMMENT] = b"ASCII\0\0\0" + _said(mark).encode("ascii", "replace")
+    exif[EXIF_IFD] = details
     if carried.gps:
         exif[GPS_IFD] = carried.gps
     return exif
 
 
-def xmp_packet(carried: Carried, *, rating: int | None = None, label: str | None = None) -> bytes:
-    """An XMP packet with the mark of IPTC's digital source types (list of 2024-09-17).
+def _said(mark: Mark) -> str:
+    """The mark in a line, for who reads EXIF only."""
+    parts = [f"Faces in it were made by a model ({creator_tool()})"]
+    if mark.model_sha256:
+        parts.append(f"model SHA-256 {mark.model_sha256}")
+    if mark.seed is not None:
+        parts.append(f"seed {mark.seed}")
+    return "; ".join(parts)
+
+
+def xmp_packet(
+    carried: Carried,
+    mark: Mark | None = Mark(),
+    *,
+    rating: int | None = None,
+    label: str | None = None,
+) -> bytes:
+    """The input's XMP with ours over it: the mark by IPTC's digital source types (of 2024-09-17).
 
     A picture that was wholly made by a model stays marked as such: a restored face in it does not
-    make the rest a photograph.
+    make the rest a photograph. Without a mark nothing of ours is in it, and the input's own source
+    type stays only where it names a model's work: "taken by a camera" is true no more.
     """
-    kind = _WHOLLY_MADE if carried.source_type == _WHOLLY_MADE else COMPOSITE
-    said = {
+    packet = Packet(dict(carried.xmp.properties), carried.xmp.prefixes)
+    said = {"xmp:Rating": None if rating is None else str(rating), "xmp:Label": label}
+    kind = carried.source_type
+    if mark is not None:
+        said |= _marks(mark)
+        said[_SOURCE_TYPE] = _SOURCE_TYPES + (kind if kind == _WHOLLY_MADE else COMPOSITE)
+        add_history(packet, creator_tool())
+    elif kind not in _BY_MODELS:
+        packet.properties.pop(name(_SOURCE_TYPE), None)
+    for prefixed, text in {**said, "tiff:Orientation": "1"}.items():
+        if text is not None:
+            packet.properties[name(prefixed)] = simple(prefixed, text)
+    return write_packet(packet)
+
+
+def _marks(mark: Mark) -> dict[str, str | None]:
+    return {
         "xmp:CreatorTool": creator_tool(),
-        "Iptc4xmpExt:DigitalSourceType": _SOURCE_TYPES + kind,
-        "xmp:Rating": None if rating is None else str(rating),
-        "xmp:Label": label,
+        "authface:Software": creator_tool(),
+        "authface:Model": mark.model or None,
+        "authface:ModelSHA256": mark.model_sha256 or None,
+        "authface:Seed": None if mark.seed is None else str(mark.seed),
+        "authface:SettingsSHA256": mark.settings_sha256 or None,
     }
-    attributes = " ".join(f"{k}={quoteattr(v)}" for k, v in said.items() if v is not None)
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
-        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        f' {attributes}/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-    ).encode()

@@ -6,14 +6,25 @@ import struct
 from pathlib import Path
 
 import pytest
-from defusedxml.ElementTree import fromstring
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from restore.provenance import Carried, describe_output, read_carried, xmp_packet
+from restore.config import RestoreConfig
+from restore.keeping import value_of
+from restore.model import ModelFacts
+from restore.provenance import (
+    UNMARKED,
+    Carried,
+    Mark,
+    describe_output,
+    mark_of,
+    read_carried,
+    xmp_packet,
+)
+from restore.xmp import read_packet
 
 MAIN, EXIF, GPS = 0x0110, 0x8769, 0x8825
-IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+IPTC = "Iptc4xmpExt:DigitalSourceType"
 TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 
@@ -81,20 +92,58 @@ def test_unreadable_metadata_costs_a_note_and_not_the_photo(tmp_path: Path) -> N
     assert "could not be read" in carried.notes[0]
 
 
-def test_transparency_and_xmp_that_are_left_out_are_said(tmp_path: Path) -> None:
-    Image.new("RGBA", (8, 8)).save(tmp_path / "a.png")
-    assert "transparency" in read_carried(tmp_path / "a.png", keep_private=False).notes[0]
-    save(tmp_path / "b.jpg", xmp=xmp_packet(Carried()))
-    assert "XMP" in read_carried(tmp_path / "b.jpg", keep_private=False).notes[0]
-
-
 def test_the_mark_is_valid_xmp_with_rating_and_label() -> None:
-    root = fromstring(xmp_packet(Carried(), rating=4, label='a "b" <c> &'))
-    (node,) = (n for n in root.iter() if n.get(IPTC))
-    assert node.get(IPTC) == TYPES + "compositeWithTrainedAlgorithmicMedia"
-    xmp = "{http://ns.adobe.com/xap/1.0/}"
-    assert node.get(f"{xmp}CreatorTool", "").startswith("AuthFace")
-    assert (node.get(f"{xmp}Rating"), node.get(f"{xmp}Label")) == ("4", 'a "b" <c> &')
+    mark = Mark(model="mine", model_sha256="a" * 64, seed=7, settings_sha256="b" * 64)
+    packet = read_packet(xmp_packet(Carried(), mark, rating=4, label='a "b" <c> &'))
+    assert value_of(packet, IPTC) == TYPES + "compositeWithTrainedAlgorithmicMedia"
+    assert value_of(packet, "xmp:CreatorTool").startswith("AuthFace")
+    said = [value_of(packet, f"authface:{n}") for n in ("Model", "ModelSHA256", "Seed")]
+    assert said == ["mine", "a" * 64, "7"]
+    assert value_of(packet, "authface:SettingsSHA256") == "b" * 64
+    assert (value_of(packet, "xmp:Rating"), value_of(packet, "xmp:Label")) == ("4", 'a "b" <c> &')
+
+
+def test_exif_names_software_model_and_seed() -> None:
+    exif = describe_output(Carried(), 8, 8, Mark(model="mine", model_sha256="a" * 64, seed=7))
+    again = Image.Exif()
+    again.load(exif.tobytes())
+    comment = again.get_ifd(EXIF)[0x9286]
+    assert comment.startswith(b"ASCII\0\0\0")
+    assert b"made by a model" in comment
+    assert b"a" * 64 in comment
+    assert b"seed 7" in comment
+
+
+def test_without_a_mark_nothing_of_ours_is_in_the_file(tmp_path: Path) -> None:
+    packet = (
+        xmp_packet(Carried(), Mark(model="earlier"))
+        .replace(b"compositeWithTrainedAlgorithmicMedia", b"digitalCapture")
+        .replace(b"AuthFace", b"Lightroom")
+    )
+    carried = read_carried(save(tmp_path / "a.jpg", xmp=packet), keep_private=False)
+    bare = xmp_packet(carried, None) + describe_output(carried, 8, 8, None).tobytes()
+    assert b"authface" not in bare.lower()
+    assert b"digitalsourcetype" not in bare.lower()
+    assert b"Lightroom" in bare  # the input's own CreatorTool
+    assert "not marked" in UNMARKED
+
+
+def test_the_hash_of_settings_is_of_what_changes_pixels() -> None:
+    facts = ModelFacts(
+        name="m",
+        folder=Path("m"),
+        sha256="c" * 64,
+        size=64,
+        prompt="",
+        negative_prompt="",
+        tiny=True,
+        trained_steps=None,
+        base=None,
+    )
+    one = mark_of(facts, RestoreConfig())
+    assert (one.model, one.model_sha256, one.seed) == ("m", "c" * 64, 0)
+    assert mark_of(facts, RestoreConfig(overwrite=True, mark=False)) == one
+    assert mark_of(facts, RestoreConfig(fidelity=0.5)).settings_sha256 != one.settings_sha256
 
 
 @pytest.mark.parametrize("kind", ["trainedAlgorithmicMedia", "digitalCapture"])
