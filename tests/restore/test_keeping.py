@@ -44,7 +44,7 @@ PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 def kept(**options: bool) -> tuple[Packet, str]:
     given = {"keep_private": False, "developed_anew": False, **options}
-    packet, notes = keep([read_packet(PACKET)], **given)
+    packet, _ = keep([read_packet(PACKET)], **given)
     return packet, write_packet(packet).decode()
 
 
