@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from data_manifests.config import Section
 from restore.wanted import EXAMPLES, parse_wanted
 
-__all__ = ["DoubtConfig", "RestoreConfig"]
+__all__ = ["C2paConfig", "DoubtConfig", "RestoreConfig"]
 
 
 class DoubtConfig(Section):
@@ -19,6 +19,22 @@ class DoubtConfig(Section):
         default=0.12, gt=0, description="largest mean landmark shift, in eye distances"
     )
     psnr_db: float = Field(default=16.0, description="least PSNR of the face region, in dB")
+
+
+class C2paConfig(Section):
+    """Signing of outputs with a key of your own; off unless a certificate is named."""
+
+    certificate: str | None = Field(
+        default=None, description="chain of certificates in PEM, the signer's first"
+    )
+    key: str | None = Field(
+        default=None, description="its private key in PEM; AUTHFACE_C2PA_KEY goes before it"
+    )
+    timestamp: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="server that certifies the time of each signature; none is asked by default",
+    )
 
 
 class RestoreConfig(Section):
@@ -103,6 +119,7 @@ class RestoreConfig(Section):
     )
     overwrite: bool = Field(default=False, description="replace files that AuthFace did not write")
     doubt: DoubtConfig = DoubtConfig()
+    c2pa: C2paConfig = C2paConfig()
 
     @field_validator("faces")
     @classmethod

@@ -36,6 +36,7 @@ __all__ = [
     "COMPOSITE",
     "EXIF_IFD",
     "GPS_IFD",
+    "SOURCE_TYPES",
     "UNMARKED",
     "Carried",
     "Mark",
@@ -53,7 +54,7 @@ UNMARKED = (
 )
 _WHOLLY_MADE = "trainedAlgorithmicMedia"
 _BY_MODELS = ("trainedAlgorithmicMedia", COMPOSITE, "compositeSynthetic", "algorithmicMedia")
-_SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _SOURCE_TYPE = "Iptc4xmpExt:DigitalSourceType"
 
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
@@ -261,7 +262,7 @@ def xmp_packet(
     kind = carried.source_type
     if mark is not None:
         said |= _marks(mark)
-        said[_SOURCE_TYPE] = _SOURCE_TYPES + (kind if kind == _WHOLLY_MADE else COMPOSITE)
+        said[_SOURCE_TYPE] = SOURCE_TYPES + (kind if kind == _WHOLLY_MADE else COMPOSITE)
         add_history(packet, creator_tool())
     elif kind not in _BY_MODELS:
         packet.properties.pop(name(_SOURCE_TYPE), None)
