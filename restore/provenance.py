@@ -8,14 +8,12 @@ looks like program code; `restore.keeping` has XMP's own list.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -28,10 +26,6 @@ from restore.iim import kept_records
 from restore.keeping import CODE, add_history, keep, value_of
 from restore.xmp import Packet, name, read_packet, simple, write_packet
 
-if TYPE_CHECKING:
-    from restore.config import RestoreConfig
-    from restore.model import ModelFacts
-
 __all__ = [
     "COMPOSITE",
     "EXIF_IFD",
@@ -42,7 +36,6 @@ __all__ = [
     "Mark",
     "creator_tool",
     "describe_output",
-    "mark_of",
     "read_carried",
     "xmp_packet",
 ]
@@ -79,7 +72,10 @@ _LISTED = re.compile(r"[A-Za-z]{1,60}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """How the faces of a marked output were made; what is empty is not written."""
+    """How the faces of a marked output were made; what is empty is not written.
+
+    `settings_sha256` is of settings, model, finder and version: the sidecar's key.
+    """
 
     model: str = ""
     model_sha256: str = ""
@@ -100,18 +96,6 @@ class Carried:
     dpi: tuple[float, float] | None = None
     source_type: str = ""
     notes: tuple[str, ...] = ()
-
-
-def mark_of(facts: ModelFacts, config: RestoreConfig) -> Mark:
-    """The mark of what a model makes at these settings; their hash covers what changes pixels."""
-    aside = {"doubt", "overwrite", "mark", "c2pa", "keep_private", "device", "batch"}
-    settings = json.dumps(config.model_dump(mode="json", exclude=aside), sort_keys=True)
-    return Mark(
-        model=facts.name,
-        model_sha256=facts.sha256,
-        seed=config.seed,
-        settings_sha256=hashlib.sha256(settings.encode()).hexdigest(),
-    )
 
 
 def read_carried(

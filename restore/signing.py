@@ -167,7 +167,8 @@ def _algorithm(key: Any) -> str:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        found = {256: "es256", 384: "es384", 521: "es512"}.get(key.curve.key_size)
+        known = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+        found = known.get(key.curve.name)
         if found:
             return found
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:

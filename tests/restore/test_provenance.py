@@ -9,15 +9,12 @@ import pytest
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from restore.config import RestoreConfig
 from restore.keeping import value_of
-from restore.model import ModelFacts
 from restore.provenance import (
     UNMARKED,
     Carried,
     Mark,
     describe_output,
-    mark_of,
     read_carried,
     xmp_packet,
 )
@@ -126,24 +123,6 @@ def test_without_a_mark_nothing_of_ours_is_in_the_file(tmp_path: Path) -> None:
     assert b"digitalsourcetype" not in bare.lower()
     assert b"Lightroom" in bare  # the input's own CreatorTool
     assert "not marked" in UNMARKED
-
-
-def test_the_hash_of_settings_is_of_what_changes_pixels() -> None:
-    facts = ModelFacts(
-        name="m",
-        folder=Path("m"),
-        sha256="c" * 64,
-        size=64,
-        prompt="",
-        negative_prompt="",
-        tiny=True,
-        trained_steps=None,
-        base=None,
-    )
-    one = mark_of(facts, RestoreConfig())
-    assert (one.model, one.model_sha256, one.seed) == ("m", "c" * 64, 0)
-    assert mark_of(facts, RestoreConfig(overwrite=True, mark=False)) == one
-    assert mark_of(facts, RestoreConfig(fidelity=0.5)).settings_sha256 != one.settings_sha256
 
 
 @pytest.mark.parametrize("kind", ["trainedAlgorithmicMedia", "digitalCapture"])
