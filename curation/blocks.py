@@ -34,6 +34,7 @@ _IPTC_TAG, _IPTC_RESOURCE = 33723, 0x0404
 _LENS_MODEL = 0xA434
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _MANY = "its other {} pages or frames were left out"
+_SECOND = "its second page or frame was left out"
 _INNER = "the further pictures inside it (gain map, depth, preview) were left out"
 _TOO_LARGE = "XMP of more than 1 MB was left out"
 
@@ -159,7 +160,7 @@ def _iptc(image: Image.Image) -> bytes:
 
 def _others(image: Image.Image) -> list[str]:
     frames = int(getattr(image, "n_frames", 1))
-    notes = [_MANY.format(frames - 1)] if frames > 1 else []
+    notes = [_MANY.format(frames - 1) if frames > 2 else _SECOND] if frames > 1 else []
     inner = ("mp", "aux", "depth_images")  # MPF of a JPEG; what HEIC keeps beside its picture
     if frames == 1 and any(image.info.get(name) for name in inner):
         notes.append(_INNER)

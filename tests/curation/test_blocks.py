@@ -114,7 +114,7 @@ def test_further_pages_and_pictures_inside_are_named(tmp_path: Path) -> None:
     assert read_blocks(tmp_path / "a.tif").notes == ("its other 2 pages or frames were left out",)
     PIXEL.save(tmp_path / "a.mpo", save_all=True, append_images=[PIXEL])
     (tmp_path / "a.mpo").rename(tmp_path / "b.jpg")
-    assert read_blocks(tmp_path / "b.jpg").notes == ("its other 1 pages or frames were left out",)
+    assert read_blocks(tmp_path / "b.jpg").notes == ("its second page or frame was left out",)
 
 
 def test_the_child_says_the_same(tmp_path: Path) -> None:

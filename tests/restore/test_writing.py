@@ -16,8 +16,9 @@ from curation.decode import DecodedPhoto
 from curation.sandbox import Sandbox
 from restore.config import C2paConfig, RestoreConfig
 from restore.model import ModelFacts
-from restore.provenance import read_carried
+from restore.provenance import describe_output, read_carried, xmp_packet
 from restore.writing import Writer, open_writer
+from restore.xmp import read_packet
 
 FACTS = ModelFacts(
     name="mine",
@@ -204,3 +205,52 @@ def test_real_photos_keep_their_metadata(
 def _has_serial(photo: DecodedPhoto) -> bool:
     capture = photo.facts.capture
     return capture is not None and bool(capture.body_serial or capture.lens_serial)
+
+
+def test_a_heic_brings_its_exif_and_xmp_but_no_place(tmp_path: Path, sandbox: Sandbox) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="HEIC needs the extra heif")
+    heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0110] = "Phone 9"
+    exif[0x8769] = {0x9003: "2024:05:06 07:08:09", 0xA431: "SERIAL"}
+    exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="'
+    packet += b'http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:st="urn:st"'
+    packet += b' st:order="Z" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSAltitude="9"/>'
+    packet += b"</rdf:RDF></x:xmpmeta>"
+    source = tmp_path / "in.heic"
+    Image.fromarray(bands(np.uint8, 3)).save(source, exif=exif.tobytes(), xmp=packet)
+    restored(source, tmp_path / "out.jpg", sandbox)
+    carried = read_carried(tmp_path / "out.jpg", keep_private=True)
+    assert carried.main[0x0110] == "Phone 9"
+    assert 0xA431 not in carried.details
+    assert carried.gps == {}
+    assert carried.xmp.properties["{urn:st}order"].text == "Z"
+    assert not [name for name in carried.xmp.properties if "GPS" in name]
+
+
+def test_a_raw_brings_camera_lens_and_exposure(
+    shared_photos: Path, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    source = shared_photos.parent / "raw/photoprism_canon_eos_6d.dng"
+    photo, _, notes = restored(source, tmp_path / "out.tif", sandbox)
+    carried = read_carried(tmp_path / "out.tif", keep_private=True)
+    assert carried.main[0x0110] == "Canon EOS 6D"
+    assert carried.details[0xA434] == "EF24-105mm f/4L IS USM"
+    assert float(carried.details[0x829D]) == pytest.approx(5.6)
+    assert photo.facts.capture is not None
+    assert carried.details[0x9003] == f"{photo.facts.capture.taken_at:%Y:%m:%d %H:%M:%S}"
+    assert not [n for n in carried.xmp.properties if "camera-raw-settings" in n]
+    assert any("develop settings" in n for n in notes)
+
+
+def test_metadata_of_hostile_files_costs_notes_and_no_photo(
+    shared_photos: Path, sandbox: Sandbox
+) -> None:
+    files = sorted((shared_photos.parent / "hostile/images").iterdir())
+    assert files
+    for file in files:
+        carried = read_carried(file, keep_private=True, read=sandbox.blocks)
+        exif = describe_output(carried, 1, 1).tobytes()
+        assert len(exif) < 65_500
+        read_packet(xmp_packet(carried))
