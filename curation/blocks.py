@@ -8,6 +8,7 @@ notes stay behind, and what else a file holds is named.
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ _APART = frozenset(
 ) | {0x927C, 0xA005, 0xC634, EXIF_IFD, GPS_IFD}
 _IPTC_TAG, _IPTC_RESOURCE = 33723, 0x0404
 _LENS_MODEL = 0xA434
+_SPEAKING = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")  # chunks of a PNG
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _MANY = "its other {} pages or frames were left out"
 _SECOND = "its second page or frame was left out"
@@ -62,6 +64,8 @@ def read_blocks(path: Path, *, most_pixels: int = MOST_PIXELS) -> Blocks:
 
         return _of_picture(psd.read_psd_blocks(path))
     with open_picture(path, kind, most_pixels) as image:
+        if kind == "PNG" and _speaks_behind_pixels(path):
+            image.load()
         return _of_picture(image)
 
 
@@ -78,7 +82,23 @@ def _of_picture(image: Image.Image) -> Blocks:
     )
 
 
+def _speaks_behind_pixels(path: Path) -> bool:
+    """True if a PNG holds EXIF or texts after its pixels, which only a decoder gets past."""
+    with path.open("rb") as handle:
+        handle.seek(8)
+        pixels = False
+        while len(head := handle.read(8)) == 8:
+            size, kind = struct.unpack(">I4s", head)
+            pixels = pixels or kind == b"IDAT"
+            if pixels and kind in _SPEAKING:
+                return True
+            handle.seek(size + 4, os.SEEK_CUR)
+    return False
+
+
 def _exif(image: Image.Image, notes: list[str]) -> bytes:
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
+        return b""  # Pillow would decode all pixels to look for it
     try:
         return _rebuilt(image.getexif())
     except Exception:  # damaged metadata never costs the photo

@@ -117,6 +117,18 @@ def test_further_pages_and_pictures_inside_are_named(tmp_path: Path) -> None:
     assert read_blocks(tmp_path / "b.jpg").notes == ("its second page or frame was left out",)
 
 
+def test_a_png_that_speaks_behind_its_pixels_is_heard_to_its_end(tmp_path: Path) -> None:
+    PIXEL.save(tmp_path / "a.png", exif=exif().tobytes())
+    data = (tmp_path / "a.png").read_bytes()
+    at = data.index(b"eXIf") - 4
+    size = 12 + int.from_bytes(data[at : at + 4], "big")
+    end = len(data) - 12
+    late = data[:at] + data[at + size : end] + data[at : at + size] + data[end:]
+    (tmp_path / "b.png").write_bytes(late)
+    assert late.index(b"eXIf") > late.index(b"IDAT")
+    assert read_blocks(tmp_path / "b.png").exif == read_blocks(tmp_path / "a.png").exif != b""
+
+
 def test_the_child_says_the_same(tmp_path: Path) -> None:
     PIXEL.save(tmp_path / "a.jpg", exif=exif().tobytes(), xmp=PACKET, dpi=(240, 240))
     with Sandbox() as sandbox:
