@@ -70,16 +70,22 @@ _PRIVATE = frozenset(
 )
 _GPS = f"{{{NAMESPACES['exif']}}}GPS"
 _CRS = f"{{{NAMESPACES['crs']}}}"
+_REGIONS = (
+    "{http://www.metadataworkinggroup.com/schemas/regions/}",
+    "{http://ns.microsoft.com/photo/1.2/}",
+)
+_TURNED = "the boxes about people in its XMP were left out: the picture was turned upright"
 _DEVELOPED = "the develop settings in its XMP were left out, so that no program applies them again"
 
 
 def keep(
-    packets: Iterable[Packet], *, keep_private: bool, developed_anew: bool
+    packets: Iterable[Packet], *, keep_private: bool, developed_anew: bool, turned: bool = False
 ) -> tuple[Packet, tuple[str, ...]]:
     """(what the output keeps of the packets, notes); the first that has a property is right.
 
     Settings of a RAW converter stay only where the packet says that they are in the pixels already,
-    and the input is no RAW that was `developed_anew`.
+    and the input is no RAW that was `developed_anew`. Boxes drawn about people lie where the pixels
+    of a picture lie in the file, and are wrong in one that was `turned` upright.
     """
     whole, notes = Packet(), list[str]()
     for packet in packets:
@@ -87,6 +93,8 @@ def keep(
         for full, node in packet.properties.items():
             if full.startswith(_CRS) and not applied:
                 notes.append(_DEVELOPED)
+            elif turned and full.startswith(_REGIONS):
+                notes.append(_TURNED)
             elif not _goes(full, keep_private) and not _is_code(node):
                 _prune(node, keep_private)
                 whole.properties.setdefault(full, node)

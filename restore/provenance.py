@@ -20,7 +20,7 @@ from PIL import Image
 from curation.blocks import EXIF_IFD, GPS_IFD, Blocks, read_blocks
 from curation.facts import profile_space
 from curation.formats import RAW_SUFFIXES
-from curation.xmp import read_sidecar, sidecars
+from curation.xmp import plain, read_sidecar, sidecars
 from data_manifests.errors import UnreadablePhoto
 from restore.iim import kept_records
 from restore.keeping import CODE, add_history, keep, value_of
@@ -116,6 +116,7 @@ def read_carried(
         _packets(path, blocks, notes),
         keep_private=keep_private,
         developed_anew=path.suffix.lower() in RAW_SUFFIXES,
+        turned=exif.get(_ORIENTATION) in range(2, 9),
     )
     return Carried(
         main=_kept(exif, _MAIN_KEPT),
@@ -158,7 +159,7 @@ def _is_code(value: Any) -> bool:
 
 def _packets(path: Path, blocks: Blocks, notes: list[str]) -> list[Packet]:
     """Sidecars, the newest first, then what is in the file."""
-    found = [(f"sidecar {p.name}", read_sidecar(p, notes)) for p in sidecars(path)]
+    found = [(f"sidecar {plain(p.name)}", read_sidecar(p, notes)) for p in sidecars(path)]
     found += [("the input", data) for data in blocks.xmp]
     packets = []
     for where, data in found:
@@ -260,7 +261,7 @@ def _marks(mark: Mark) -> dict[str, str | None]:
     return {
         "xmp:CreatorTool": creator_tool(),
         "authface:Software": creator_tool(),
-        "authface:Model": mark.model or None,
+        "authface:Model": plain(mark.model),
         "authface:ModelSHA256": mark.model_sha256 or None,
         "authface:Seed": None if mark.seed is None else str(mark.seed),
         "authface:SettingsSHA256": mark.settings_sha256 or None,

@@ -16,7 +16,7 @@ from curation.decode import DecodedPhoto, read_photo
 from curation.facts import Facts
 from data_manifests.errors import InputError
 from restore.containers import Labels, encode, format_of, losses, profile_of
-from restore.provenance import Carried, describe_output, xmp_packet
+from restore.provenance import Carried, Mark, describe_output, xmp_packet
 from restore.xmp import Packet, read_packet, simple
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -207,3 +207,15 @@ def test_xmp_of_any_size_goes_into_a_jpeg(size: int, tmp_path: Path) -> None:
     found = {k: v for data in blocks.xmp for k, v in read_packet(data).properties.items()}
     assert all(found[k].text == node.text for k, node in packet.properties.items())
     assert read_photo(path).pixels_HWC.shape == (40, 61, 3)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_exif_of_every_format_says_what_made_the_faces(name: str) -> None:
+    exif = describe_output(CARRIED, 61, 40, Mark(model_sha256="a" * 64, seed=7))
+    data = encode(noise(np.uint8), Labels(exif=exif, xmp=xmp_packet(CARRIED)), name)
+    with Image.open(io.BytesIO(data)) as image:
+        again = image.getexif()
+        comment = again.get_ifd(0x8769)[0x9286]
+    assert again[0x0131].startswith("AuthFace")
+    assert comment.startswith(b"ASCII\0\0\0Faces in it were made by a model")
+    assert comment.rstrip(b"\0").endswith(b"a" * 64 + b"; seed 7")

@@ -94,6 +94,20 @@ def test_develop_settings_stay_only_where_they_are_in_the_pixels(
     assert any("develop settings" in n for n in notes) is not stays
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_boxes_about_people_stay_unless_the_picture_was_turned(
+    turned: bool, tmp_path: Path
+) -> None:
+    regions = b'xmlns:mr="http://www.metadataworkinggroup.com/schemas/regions/" mr:Regions="Anna" '
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    packet = PACKET.replace(b"xmp:Rating", regions + b"xmp:Rating")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", xmp=packet, exif=exif)
+    carried = read_carried(tmp_path / "a.jpg", keep_private=False)
+    assert (b"mr:Regions" in xmp_packet(carried)) is not turned
+    assert any("boxes about people" in n for n in carried.notes) is turned
+
+
 def test_of_several_packets_the_first_that_says_a_thing_is_right() -> None:
     newer = read_packet(PACKET.replace(b'xmp:Rating="3"', b'xmp:Rating="5"'))
     packet, _ = keep([newer, read_packet(PACKET)], keep_private=False, developed_anew=False)
