@@ -19,7 +19,14 @@ from curation.sharpness import laplacian_variance, motion_blur, roll_off
 from curation.skin import blown_share, clipped_channel, noise_sigma, occlusion
 from data_manifests.records import Point, Pose, Verdict
 
-__all__ = ["FaceLook", "face_part", "judge_face", "judge_light", "judge_sharpness"]
+__all__ = [
+    "FaceLook",
+    "eye_sharpness",
+    "face_part",
+    "judge_face",
+    "judge_light",
+    "judge_sharpness",
+]
 
 Srgb = NDArray[np.uint8]
 
@@ -98,7 +105,7 @@ def _detail(look: FaceLook, config: GatesConfig) -> Iterator[Verdict]:
     side = max(look.aligned_HWC.shape[:2]) / (1 if look.aligned else _BOX_SHARE)
     scale = round(min(side / SHARPNESS_SIDE, 1.0), 3)
     if look.aligned:
-        value, least = _eye_sharpness(look.aligned_HWC), config.least_eye_sharpness
+        value, least = eye_sharpness(look.aligned_HWC), config.least_eye_sharpness
         why = f"sharpness of the sharper eye {value:.1f}, less than the {least:.1f} asked for"
         yield at_least("eye_sharpness", value, least, why)
     if scale >= _LEAST_SCALE:
@@ -151,8 +158,11 @@ def _sharpness(luma_HW: NDArray[np.float32], config: GatesConfig) -> Verdict:
     return at_least("sharpness", value, least, why)
 
 
-def _eye_sharpness(aligned_HWC: Srgb) -> float:
-    """Of the sharper eye: with a shallow depth of field one eye is all that is in focus."""
+def eye_sharpness(aligned_HWC: Srgb) -> float:
+    """Laplacian variance of the sharper eye of an aligned square of at most SHARPNESS_SIDE px.
+
+    With a shallow depth of field one eye is all that is in focus.
+    """
     scale = aligned_HWC.shape[0] / SHARPNESS_SIDE
     wide, high = (round(v * scale) for v in _EYE_HALF)
     places = [(round(x * scale), round(y * scale)) for x, y in _EYES]

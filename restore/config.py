@@ -10,15 +10,80 @@ from data_manifests.config import Section
 from restore.wanted import EXAMPLES, parse_wanted
 
 __all__ = ["C2paConfig", "DoubtConfig", "RestoreConfig"]
+__all__ = ["DoubtConfig", "GoodConfig", "GuardConfig", "RestoreConfig"]
+
+
+class GuardConfig(Section):
+    """When a restored face is too unlike its input to be taken; limits by benchmarks/guard.py."""
+
+    enabled: bool = Field(
+        default=True,
+        description="try a face that is too unlike its input again, blend it or leave it",
+    )
+    most_drift: float = Field(
+        default=0.12, gt=0, description="disagreement with the input at the input's own resolution"
+    )
+    most_landmark_shift: float = Field(
+        default=0.12, gt=0, description="mean landmark shift, in eye distances"
+    )
+    identity: bool = Field(
+        default=False,
+        description="compare faces by SFace's vectors too, in memory; biometric, so off unless"
+        " asked for",
+    )
+    least_identity: float = Field(
+        default=0.363, ge=-1, le=1, description="cosine of SFace vectors of one person"
+    )
+    ladder: tuple[float, ...] = Field(
+        default=(0.3, 0.6), description="added to the fidelity, one try after the other"
+    )
+    least_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="of the restored face in a blend with the input; 1 blends nothing",
+    )
+
+
+class GoodConfig(Section):
+    """When a face is good enough to be left alone; measured on the aligned crop."""
+
+    most_scale: float = Field(
+        default=1.0, gt=0, description="model pixels per photo pixel: beyond it the photo has fewer"
+    )
+    least_resolution: float = Field(
+        default=-24.5, description="dB; blur and enlargement lower it (effective_resolution)"
+    )
+    least_eye_sharpness: float = Field(default=15.0, ge=0, description="of the sharper eye")
+    most_noise: float = Field(default=4.0, ge=0, description="of 255, on smooth skin")
+    least_jpeg_quality: int = Field(
+        default=50, ge=0, le=100, description="by the file's quantisation tables, if it is a JPEG"
+    )
 
 
 class DoubtConfig(Section):
-    """When an evaluated face is doubtful enough that a person should look at it."""
+    """When a restored or an evaluated face is so doubtful that a person should look at it."""
 
     landmark_shift: float = Field(
         default=0.12, gt=0, description="largest mean landmark shift, in eye distances"
     )
     psnr_db: float = Field(default=16.0, description="least PSNR of the face region, in dB")
+    least_identity: float = Field(
+        default=0.5, ge=-1, le=1, description="cosine of SFace vectors, where it was measured"
+    )
+    most_drift: float = Field(
+        default=0.09, gt=0, description="disagreement with the input at its own resolution"
+    )
+    seeds: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="seeds that each face is restored with to see whether they agree; costs as"
+        " many restorations; 0 asks nothing",
+    )
+    most_spread: float = Field(
+        default=6.0, gt=0, description="standard deviation over seeds, CIELAB, mean over the face"
+    )
 
 
 class C2paConfig(Section):
@@ -118,6 +183,11 @@ class RestoreConfig(Section):
         description="say in the output's metadata that a model made a face in it, which and how",
     )
     overwrite: bool = Field(default=False, description="replace files that AuthFace did not write")
+    improve_good: bool = Field(
+        default=False, description="restore faces that are good already, too"
+    )
+    good: GoodConfig = GoodConfig()
+    guard: GuardConfig = GuardConfig()
     doubt: DoubtConfig = DoubtConfig()
     c2pa: C2paConfig = C2paConfig()
 

@@ -1,0 +1,92 @@
+"""Which restored faces a person should look at, and whether seeds agree on a face.
+
+Legend: H rows, W columns, C channels. Faces are FFHQ-aligned squares, uint8 sRGB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.blend import face_mask
+from restore.config import DoubtConfig
+from restore.guard import Kept, RestoresFaces
+
+__all__ = ["disagreement", "doubt_of", "other_seed", "spread"]
+
+Pixels = NDArray[np.uint8]
+
+_SIDE = 128  # px; that pores lie elsewhere with every seed is no disagreement
+
+
+def doubt_of(kept: Kept, config: DoubtConfig, *, spread: float | None = None) -> str:
+    """Why a person should look at a restored face, empty if nobody need.
+
+    Of a face that was left or failed there is nothing to look at.
+    """
+    if kept.status != "restored":
+        return ""
+    said = [kept.reason, kept.note]
+    likeness = kept.likeness
+    if likeness is not None:
+        identity, shift = likeness.identity, likeness.landmark_shift
+        if identity is not None and identity < config.least_identity:
+            said.append(f"identity {identity:.2f} below {config.least_identity:g}")
+        if shift is not None and shift > config.landmark_shift:
+            said.append(
+                f"features moved by {shift:.2f} eye distances, over {config.landmark_shift:g}"
+            )
+        if likeness.drift > config.most_drift:
+            said.append(f"drift from the input {likeness.drift:.2f}, over {config.most_drift:g}")
+    if spread is not None and spread > config.most_spread:
+        said.append(f"seeds disagree: spread {spread:.1f}, over {config.most_spread:g}")
+    return "; ".join(part for part in said if part)
+
+
+def spread(
+    restorer: RestoresFaces,
+    crops: Sequence[Pixels],
+    seeds: Sequence[int],
+    *,
+    count: int,
+    fidelity: float,
+) -> list[float | None]:
+    """Per face, how far `count` restorations of it lie apart; costs as many restorations.
+
+    The first is that of the face's own seed. None of a face that one of the seeds could not
+    restore. Seeds are derived face by face: no batch changes a figure.
+    """
+    if count < 2:
+        raise ValueError("fewer than two seeds can't disagree")
+    made: list[list[Pixels | None]] = [[] for _ in crops]
+    for number in range(count):
+        wanted = [other_seed(seed, number) for seed in seeds]
+        results = restorer.restore_each(crops, seeds=wanted, fidelity=fidelity)
+        for pictures, result in zip(made, results, strict=True):
+            pictures.append(result.pixels_HWC)
+    found = [[p for p in pictures if p is not None] for pictures in made]
+    return [disagreement(p) if len(p) == count else None for p in found]
+
+
+def other_seed(seed: int, number: int) -> int:
+    """The `number`th seed of a face whose own, number 0, is `seed`; 63 bits."""
+    if number == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def disagreement(restorations: Sequence[Pixels]) -> float:
+    """Standard deviation over the restorations in CIELAB, all channels together, mean over the
+    face; 0 for equal ones. Taken at 128 px."""
+    mask_HW = face_mask(_SIDE)
+    labs = []
+    for pixels_HWC in restorations:
+        small = cv2.resize(pixels_HWC, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        labs.append(cv2.cvtColor(np.asarray(small, np.float32) / 255, cv2.COLOR_RGB2LAB))
+    variance_HW = np.stack(labs).var(axis=0).sum(axis=2)
+    return float((np.sqrt(variance_HW) * mask_HW).sum() / mask_HW.sum())
