@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from curation.models import find_model
 from restore.artefacts import artefacts
 from restore.config import GuardConfig
 from restore.identity import FaceComparer, Likeness
-from restore.pipeline import Restoration
+
+if TYPE_CHECKING:
+    from restore.pipeline import Restoration  # brings PyTorch
 
 __all__ = ["Attempt", "Guard", "Kept", "guarded", "open_guard", "too_unlike"]
 

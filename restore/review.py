@@ -6,7 +6,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -15,19 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from data_manifests.consent import refusal
-from data_manifests.ledger import read_view
 from data_manifests.media import write_media
 from data_manifests.records import Box, Photo, Task
 from data_manifests.store import Store, file_sha256
-from data_manifests.tombstones import REASON, erased_in
+from restore.consents import against_looking
 from restore.evaluate import FaceScore, Score, read_srgb
 
 __all__ = ["Asked", "Doubtful", "ask_about", "ask_for_review", "stitch"]
 
 Pixels = NDArray[np.uint8]
 
-PURPOSE = "annotation"  # what a photo's consent must cover before people look at it
 _SIDE, _STRIP, _GAP = 640, 36, 8  # px
 _GAIN = 4  # differences are shown this much stronger
 _MARGIN = 1.6  # of the face box
@@ -146,7 +142,7 @@ def _note(doubt: str, more: int) -> str:
 
 def _ask(questions: Sequence[_Question], store: Store, media: Path) -> Asked:
     asked = [task for task in store.read(Task) if task.kind == "review"]
-    against = _refusals({q.photo_id for q in questions}, store)
+    against = against_looking({q.photo_id for q in questions}, store)
     tasks: list[Task] = []
     before = 0
     for question in questions:
@@ -159,20 +155,6 @@ def _ask(questions: Sequence[_Question], store: Store, media: Path) -> Asked:
     if tasks:
         store.upsert(Task, tasks, why="doubtful restorations to review")
     return Asked(tuple(tasks), before, Counter(against.values()))
-
-
-def _refusals(photo_ids: set[str], store: Store) -> dict[str, str]:
-    """What speaks against looking at some of the photos, by photo."""
-    if not photo_ids:
-        return {}
-    erased, consents, now = erased_in(store), read_view(store), datetime.now(UTC)
-    against = {photo_id: REASON for photo_id in photo_ids if erased.has(photo_id)}
-    for photo in store.read(Photo):
-        if photo.photo_id in photo_ids and photo.consent_id:
-            why = refusal(consents.get(photo.consent_id), PURPOSE, now)
-            if why is not None:
-                against[photo.photo_id] = why
-    return against
 
 
 def _task(question: _Question, earlier: Sequence[Task], media: Path) -> Task | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curation.config import FacesConfig
+from curation.crops import align_matrix, warp
 from curation.faces import FoundFace, NamedFinder, open_finder
 from data_manifests.records import Box, Point
 from restore.config import RestoreConfig
@@ -98,6 +99,23 @@ def faces(portrait: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Three different crops of the face at the model's size."""
     cuts = [portrait[40 + d : 200 + d, 145 + d : 305 + d] for d in (0, 9, 18)]
     return [cv2.resize(c, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for c in cuts]
+
+
+@pytest.fixture(scope="session")
+def aligned_face(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The portrait's face on the FFHQ template, 512 px: four times as large as it is."""
+    matrix_23 = align_matrix(mark().landmarks, 512)
+    return np.asarray(warp([portrait], matrix_23, 512), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def sharp_face(aligned_face: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A stand-in for a face of 512 photo pixels: the portrait's has fewer, so detail is added."""
+    rng = np.random.default_rng(0)
+    soft = aligned_face.astype(np.float32)
+    pores = cv2.GaussianBlur(rng.normal(0, 1, (512, 512)), (0, 0), 0.5)[..., None]
+    crisp = soft + 1.5 * (soft - cv2.GaussianBlur(soft, (0, 0), 3)) + 6 * pores
+    return np.clip(np.rint(crisp), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
