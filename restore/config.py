@@ -21,10 +21,10 @@ class GuardConfig(Section):
         description="try a face that is too unlike its input again, blend it or leave it",
     )
     most_drift: float = Field(
-        default=0.12, gt=0, description="disagreement with the input at the input's own resolution"
+        default=0.1, gt=0, description="disagreement with the input at the input's own resolution"
     )
     most_landmark_shift: float = Field(
-        default=0.12, gt=0, description="mean landmark shift, in eye distances"
+        default=0.3, gt=0, description="mean landmark shift, in eye distances, both equally blurred"
     )
     identity: bool = Field(
         default=False,
@@ -72,7 +72,10 @@ class DoubtConfig(Section):
         default=0.5, ge=-1, le=1, description="cosine of SFace vectors, where it was measured"
     )
     most_drift: float = Field(
-        default=0.09, gt=0, description="disagreement with the input at its own resolution"
+        default=0.08, gt=0, description="disagreement with the input at its own resolution"
+    )
+    input_shift: float = Field(
+        default=0.24, gt=0, description="landmark shift against the input, in eye distances"
     )
     seeds: int = Field(
         default=0,
@@ -82,7 +85,7 @@ class DoubtConfig(Section):
         " many restorations; 0 asks nothing",
     )
     most_spread: float = Field(
-        default=6.0, gt=0, description="standard deviation over seeds, CIELAB, mean over the face"
+        default=3.0, gt=0, description="standard deviation over seeds, CIELAB, of the worst part"
     )
 
 

@@ -12,15 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.blend import face_mask
 from restore.config import DoubtConfig
 from restore.guard import Kept, RestoresFaces
+from restore.identity import face_parts
 
 __all__ = ["disagreement", "doubt_of", "other_seed", "spread"]
 
 Pixels = NDArray[np.uint8]
-
-_SIDE = 128  # px; that pores lie elsewhere with every seed is no disagreement
 
 
 def doubt_of(kept: Kept, config: DoubtConfig, *, spread: float | None = None) -> str:
@@ -36,10 +34,8 @@ def doubt_of(kept: Kept, config: DoubtConfig, *, spread: float | None = None) ->
         identity, shift = likeness.identity, likeness.landmark_shift
         if identity is not None and identity < config.least_identity:
             said.append(f"identity {identity:.2f} below {config.least_identity:g}")
-        if shift is not None and shift > config.landmark_shift:
-            said.append(
-                f"features moved by {shift:.2f} eye distances, over {config.landmark_shift:g}"
-            )
+        if shift is not None and shift > config.input_shift:
+            said.append(f"features moved by {shift:.2f} eye distances, over {config.input_shift:g}")
         if likeness.drift > config.most_drift:
             said.append(f"drift from the input {likeness.drift:.2f}, over {config.most_drift:g}")
     if spread is not None and spread > config.most_spread:
@@ -81,12 +77,16 @@ def other_seed(seed: int, number: int) -> int:
 
 
 def disagreement(restorations: Sequence[Pixels]) -> float:
-    """Standard deviation over the restorations in CIELAB, all channels together, mean over the
-    face; 0 for equal ones. Taken at 128 px."""
-    mask_HW = face_mask(_SIDE)
+    """Standard deviation over the restorations in CIELAB, all channels together; 0 for equal ones.
+
+    Its mean over the face, an eye, nose or mouth at 128 px, whichever is largest: that pores lie
+    elsewhere with every seed is no disagreement, and another mouth is one.
+    """
+    parts = face_parts()
+    size = (parts[0].shape[1], parts[0].shape[0])
     labs = []
     for pixels_HWC in restorations:
-        small = cv2.resize(pixels_HWC, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(pixels_HWC, size, interpolation=cv2.INTER_AREA)
         labs.append(cv2.cvtColor(np.asarray(small, np.float32) / 255, cv2.COLOR_RGB2LAB))
-    variance_HW = np.stack(labs).var(axis=0).sum(axis=2)
-    return float((np.sqrt(variance_HW) * mask_HW).sum() / mask_HW.sum())
+    deviation_HW = np.sqrt(np.stack(labs).var(axis=0).sum(axis=2))
+    return max(float((deviation_HW * part_HW).sum()) for part_HW in parts)

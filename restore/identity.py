@@ -22,7 +22,7 @@ from data_manifests.records import Point
 from restore.blend import face_mask
 from restore.metrics import landmark_shift
 
-__all__ = ["FaceComparer", "Likeness", "drift", "likeness"]
+__all__ = ["FaceComparer", "Likeness", "drift", "face_parts", "likeness"]
 
 Pixels = NDArray[np.uint8]
 Luma = NDArray[np.float32]
@@ -66,15 +66,18 @@ class FaceComparer:
 
     def likeness(self, after_HWC: Pixels) -> Likeness:
         """Of a restored face of the same size. Vectors are compared and forgotten."""
-        shift, lost = self._shift(after_HWC)
+        drifted, blur = _drift(self.before_HWC, after_HWC)
+        shift, lost = self._shift(after_HWC, blur)
         return Likeness(
             identity=_identity(self.before_HWC, after_HWC, self.embed),
             landmark_shift=shift,
-            drift=drift(self.before_HWC, after_HWC),
+            drift=drifted,
             lost=lost,
         )
 
-    def _shift(self, after_HWC: Pixels) -> tuple[float | None, bool]:
+    def _shift(self, after_HWC: Pixels, blur: float) -> tuple[float | None, bool]:
+        """Landmarks of the restored face blurred as the input is: a finder places those of a poor
+        picture elsewhere, on the same face too."""
         if self.finder is None or not self.finder.has_landmarks:
             return None, False
         if not self._points:
@@ -82,7 +85,9 @@ class FaceComparer:
         before = self._points[0]
         if not before:
             return None, False  # a finder that is blind to the input says nothing
-        after = _main_face(after_HWC, self.finder)
+        sigma = blur * after_HWC.shape[0] / 512
+        soft_HWC = cv2.GaussianBlur(after_HWC, (0, 0), sigma) if sigma else after_HWC
+        after = _main_face(np.asarray(soft_HWC, dtype=np.uint8), self.finder)
         return landmark_shift(after, before), not after
 
 
@@ -107,16 +112,18 @@ def drift(before_HWC: Pixels, after_HWC: Pixels) -> float:
     correlation says, so it is divided by 1 + (blur / 9 px of 512)^2, at most 4. Contrast and
     brightness of the two may differ. Measured in benchmarks/guard.py.
     """
-    before_HW, after_HW = _small(before_HWC), _small(after_HWC)
-    input_HW = _band(before_HW, 0.0)
-    weights = _weights()
-    fits = [
-        (_correlation(input_HW, band_HW := _band(after_HW, blur), weights[0]), blur, band_HW)
-        for blur in _BLURS
-    ]
-    best, blur, band_HW = max(fits, key=lambda fit: fit[0])
-    worst = min(best, *(_correlation(input_HW, band_HW, part_HW) for part_HW in weights[1:]))
-    return (1 - worst) / min(1 + (blur / _FINE) ** 2, _MOST_LEEWAY)
+    return _drift(before_HWC, after_HWC)[0]
+
+
+def _drift(before_HWC: Pixels, after_HWC: Pixels) -> tuple[float, float]:
+    """(drift, blur that makes the restored face as coarse as its input, in px of 512)."""
+    input_HW, after_HW = _band(_small(before_HWC), 0.0), _small(after_HWC)
+    whole_HW, *parts = face_parts()
+    bands = {blur: _band(after_HW, blur) for blur in _BLURS}
+    fits = {blur: _correlation(input_HW, bands[blur], whole_HW) for blur in _BLURS}
+    blur = max(fits, key=fits.__getitem__)
+    worst = min(fits[blur], *(_correlation(input_HW, bands[blur], part_HW) for part_HW in parts))
+    return (1 - worst) / min(1 + (blur / _FINE) ** 2, _MOST_LEEWAY), blur
 
 
 def _small(pixels_HWC: Pixels) -> Luma:
@@ -145,8 +152,8 @@ def _correlation(a_HW: Luma, b_HW: Luma, weight_HW: Luma) -> float:
 
 
 @lru_cache(maxsize=1)
-def _weights() -> tuple[Luma, ...]:
-    """The whole face, then its parts; each sums to 1."""
+def face_parts() -> tuple[Luma, ...]:
+    """Weights of the whole face, each eye, nose and mouth at 128 px; each sums to 1."""
     masks: list[Luma] = [face_mask(_SIDE)]
     for (x, y), (wide, high) in _PARTS:
         across = (np.arange(_SIDE, dtype=np.float32) + 0.5) / _PER_512

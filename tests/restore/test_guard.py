@@ -161,13 +161,13 @@ def test_what_is_not_measured_is_said(
 
 
 def test_every_limit_has_its_words() -> None:
-    bad = Likeness(identity=0.2, landmark_shift=0.3, drift=0.5, lost=True)
+    bad = Likeness(identity=0.2, landmark_shift=0.4, drift=0.5, lost=True)
     said = too_unlike(bad, GuardConfig())
     assert said == (
         "the face finder sees no face in it any more; identity 0.20, below 0.363; "
-        "its features moved by 0.30 eye distances, over 0.12; drift from the input 0.50, over 0.12"
+        "its features moved by 0.40 eye distances, over 0.3; drift from the input 0.50, over 0.1"
     )
-    assert too_unlike(Likeness(None, None, 0.1), GuardConfig()) == ""
+    assert too_unlike(Likeness(None, None, 0.09), GuardConfig()) == ""
 
 
 def test_seeds_that_agree_and_seeds_that_do_not(make_restorer, faces) -> None:
@@ -191,7 +191,7 @@ def test_doubts_are_put_into_words(aligned_face) -> None:
     kept = one(Drifting(away=0.02), aligned_face)
     config = DoubtConfig()
     assert doubt_of(kept, config) == ""
-    assert doubt_of(kept, config, spread=9.0) == "seeds disagree: spread 9.0, over 6"
+    assert doubt_of(kept, config, spread=9.0) == "seeds disagree: spread 9.0, over 3"
     left = one(Drifting(), aligned_face, ladder=(), least_share=1.0)
     assert doubt_of(left, config, spread=9.0) == ""
     raised = one(Drifting(), aligned_face, ladder=(0.85,))

@@ -9,9 +9,10 @@ import pytest
 from curation.crops import TEMPLATE_512
 from curation.faces import FoundFace
 from data_manifests.records import Box, Point
+from restore.config import GuardConfig
 from restore.identity import FaceComparer, drift, likeness
 
-LIMIT = 0.12
+LIMIT = GuardConfig().most_drift
 
 
 def moved_eye(face: np.ndarray, by: float) -> np.ndarray:
