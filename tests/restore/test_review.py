@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from data_manifests.consent import grant, withdraw
-from data_manifests.records import Box, Consent, Photo, Task
+from data_manifests.records import Box, Consent, Photo, Task, Tombstone
 from data_manifests.store import Store, file_sha256
+from data_manifests.tombstones import mark_of, open_key
 from restore.consents import against_embedding, against_looking
 from restore.review import Doubtful, ask_about, stitch
 
@@ -90,6 +91,17 @@ def test_a_consent_that_covers_it_lets_it_through_until_it_is_withdrawn(
     assert len(ask_about([doubtful], store, tmp_path / "media").tasks) == 1
     withdraw(store, "c1", NOW - timedelta(seconds=1))
     assert against_looking({doubtful.photo_id}, store) == {doubtful.photo_id: "consent_withdrawn"}
+
+
+def test_what_was_erased_is_not_asked_about(
+    doubtful: Doubtful, store: Store, tmp_path: Path
+) -> None:
+    mark = mark_of(open_key(store), "photo", doubtful.photo_id)
+    row = Tombstone(mark=mark, kind="photo", reason="r", erased_at=NOW, receipt_id="r")
+    store.append(Tombstone, [row], why="test")
+    asked = ask_about([doubtful], store, tmp_path / "media")
+    assert (asked.tasks, asked.refused) == ((), {"erased_subject": 1})
+    assert against_embedding({doubtful.photo_id}, store) == {doubtful.photo_id: "erased_subject"}
 
 
 def test_vectors_need_a_consent_where_the_photo_is_known(doubtful: Doubtful, store: Store) -> None:
