@@ -24,7 +24,7 @@ class GuardConfig(Section):
         default=0.1, gt=0, description="disagreement with the input at the input's own resolution"
     )
     most_landmark_shift: float = Field(
-        default=0.3, gt=0, description="mean landmark shift, in eye distances, both equally blurred"
+        default=0.4, gt=0, description="mean landmark shift, in eye distances, both equally blurred"
     )
     identity: bool = Field(
         default=False,
