@@ -4,9 +4,10 @@
 
 Sharp faces are cut out of PHOTOS (files and folders; else scikit-image's astronaut), degraded as in
 training, and "restored" to pairs whose truth is known: the original and honest versions of it,
-against another person's face, parts of one, and features that moved. The guard's limits were chosen
-on seeds 0 and 1. Then the same faces and poor versions of them go through the do-no-harm gate, and through
-the gate of plain faults. AUTHFACE_MODELS names YuNet's folder; without it MTCNN is used.
+against another person's face, parts of one, and features that moved. The guard's limits were
+chosen on seeds 0 and 1. Then the same faces and poor versions of them go through the do-no-harm
+gate, and through the gate of plain faults. AUTHFACE_MODELS names YuNet's folder; without it MTCNN
+is used.
 """
 
 from __future__ import annotations
