@@ -9,8 +9,7 @@ from pydantic import Field, field_validator
 from data_manifests.config import Section
 from restore.wanted import EXAMPLES, parse_wanted
 
-__all__ = ["C2paConfig", "DoubtConfig", "RestoreConfig"]
-__all__ = ["DoubtConfig", "GoodConfig", "GuardConfig", "RestoreConfig"]
+__all__ = ["C2paConfig", "DoubtConfig", "GoodConfig", "GuardConfig", "RestoreConfig"]
 
 
 class GuardConfig(Section):
