@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from curation.decode import DecodedPhoto
 from curation.faces import NamedFinder
 from curation.facts import Facts
 from curation.sandbox import Sandbox
@@ -22,12 +21,14 @@ from curation.scan import find_photos
 from data_manifests.errors import AuthFaceError, InputError, StorageError
 from data_manifests.store import file_sha256
 from restore.containers import format_of
-from restore.cutting import Cut, Model
+from restore.cutting import Cut
 from restore.enlarge import Upscaler
+from restore.kit import Kit, Tried, open_kit
 from restore.outcome import Outcome
-from restore.photo import Prepared, check_target, finish, prepare, timed
-from restore.pipeline import Restoration, Restorer
-from restore.resume import find_done, settings_key
+from restore.photo import Prepared, Source, begin, check_target, finish, prepare, timed
+from restore.pipeline import Restorer
+from restore.provenance import read_carried
+from restore.resume import find_done
 from restore.stream import Budget, Hold, ahead
 
 __all__ = ["Job", "plan_jobs", "restore_jobs"]
@@ -53,9 +54,9 @@ class _Item:
 
     outcome: Outcome
     ended: bool = False
-    photo: DecodedPhoto | None = None
+    source: Source | None = None
     prepared: Prepared | None = None
-    results: Sequence[Restoration] = ()
+    tried: Sequence[Tried] = ()
     hold: Hold | None = None
 
 
@@ -86,14 +87,20 @@ def restore_jobs(
     finder: NamedFinder,
     upscaler: Upscaler | None = None,
     again: bool = False,
+    may_embed: Callable[[str], bool] | None = None,
 ) -> Iterator[Outcome]:
     """Yield one outcome per job, in order; only the disk's own failure stops the run.
 
     What an earlier run finished with the same settings is found and left, unless `again`.
+    `may_embed` says of which photos, by their SHA-256, the guard may make face vectors. Raises
+    ConfigError before the first photo where a key or certificate of the settings is wrong.
     """
+    kit = open_kit(restorer, finder, upscaler=upscaler, may_embed=may_embed)
+    for note in (*kit.guard.notes, *kit.writer.notes):
+        log.info("%s", note)
     with contextlib.ExitStack() as stack:
         sandboxes = _Sandboxes(stack)
-        work = _Work(restorer, finder, upscaler, sandboxes, again=again)
+        work = _Work(kit, sandboxes, again=again)
         read = ahead(work.admit(jobs), work.read, workers=_READERS, depth=2)
         # While the model restores a batch, the photos of the next one are made ready.
         ready = ahead(read, work.prepare, depth=restorer.faces_at_once)
@@ -122,32 +129,18 @@ class _Sandboxes:
 class _Work:
     """The stages of a batch; each is run by threads of its own."""
 
-    restorer: Restorer
-    finder: NamedFinder
-    upscaler: Upscaler | None
+    kit: Kit
     sandboxes: _Sandboxes
     again: bool
     budget: Budget = field(init=False)
-    key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        config = self.restorer.config
-        self.budget = Budget(config.max_memory_mb * 1_000_000)
-        with_ = self.upscaler.sha256 if self.upscaler else ""
-        self.key = settings_key(config, self.restorer.facts, self.finder.name, with_)
+        self.budget = Budget(self.kit.config.max_memory_mb * 1_000_000)
 
     def admit(self, jobs: Sequence[Job]) -> Iterator[_Item]:
         """Look at each file; what is not done already waits until there is memory for it."""
         for job in jobs:
-            outcome = Outcome(
-                source=job.source,
-                target=job.target,
-                status="nothing",
-                finder=self.finder.name,
-                model=self.restorer.facts,
-                key=self.key,
-                seconds={},
-            )
+            outcome = begin(job.source, job.target, self.kit)
             try:
                 yield self._admit(job, outcome)
             except StorageError:
@@ -159,11 +152,11 @@ class _Work:
         if job.problem:
             raise InputError(f"{job.source} {job.problem}.")
         format_of(job.target)
-        check_target(job.source, job.target, overwrite=self.restorer.config.overwrite)
+        check_target(job.source, job.target, overwrite=self.kit.config.overwrite)
         with timed(outcome.seconds, "read"):
             outcome = replace(outcome, input_sha256=_sha256(job.source))
             if not self.again:
-                done = find_done(job.source, job.target, outcome.input_sha256, self.key)
+                done = find_done(job.source, job.target, outcome.input_sha256, self.kit.key)
                 if done is not None:
                     return _Item(replace(done, model=outcome.model), ended=True)
             facts = self.sandboxes.mine().look(job.source)
@@ -172,7 +165,7 @@ class _Work:
     def _bytes_of(self, facts: Facts) -> int:
         """About what a photo takes from decoding to writing: its pixels, their copies for the
         finder and the encoder, and the encoded file."""
-        grown = max(self.restorer.config.upscale, self.upscaler.scale if self.upscaler else 1)
+        grown = max(self.kit.config.upscale, self.kit.upscaler.scale if self.kit.upscaler else 1)
         sample, inside = (2 if facts.bit_depth > 8 else 1), facts.width * facts.height
         return int(inside * (3 * sample + 4) + 6 * sample * inside * grown**2)
 
@@ -183,52 +176,46 @@ class _Work:
     def _read(self, item: _Item) -> _Item:
         spent = item.outcome.seconds.get("read", 0.0)
         with timed(item.outcome.seconds, "read"):
-            photo = self.sandboxes.mine().read(item.outcome.source, writable=True)
+            sandbox, path = self.sandboxes.mine(), item.outcome.source
+            photo = sandbox.read(path, writable=True)
+            private = self.kit.config.keep_private
+            carried = read_carried(path, keep_private=private, read=sandbox.blocks)
         item.outcome.seconds["read"] += spent
-        return replace(item, photo=photo)
+        return replace(item, source=Source(photo, carried))
 
     def prepare(self, item: _Item) -> _Item:
         """Find and cut the faces."""
         return self._step(item, self._prepare)
 
     def _prepare(self, item: _Item) -> _Item:
-        if item.photo is None:
+        if item.source is None:
             return item
-        prepared = prepare(
-            item.outcome,
-            item.photo,
-            finder=self.finder,
-            model=Model(self.restorer.facts.size, self.restorer.steps),
-            config=self.restorer.config,
-        )
-        return replace(item, outcome=prepared.outcome, prepared=prepared, photo=None)
+        prepared = prepare(item.outcome, item.source, self.kit)
+        return replace(item, outcome=prepared.outcome, prepared=prepared, source=None)
 
     def restore(self, items: Generator[_Item]) -> Iterator[_Item]:
         """Run the model on full batches of faces, whichever photos they are of."""
-        waiting, done = deque[_Item](), deque[tuple[Restoration, float]]()
-        cuts = deque[Cut]()
+        waiting, done = deque[_Item](), deque[tuple[Tried, float]]()
+        cuts, restorer = deque[Cut](), self.kit.restorer
         with contextlib.closing(items):
             for item in items:
                 waiting.append(item)
                 cuts.extend(_cuts_of(item))
                 if item.hold is not None:
                     item.hold.park()
-                while len(cuts) >= self.restorer.faces_at_once:
-                    done.extend(
-                        self._run([cuts.popleft() for _ in range(self.restorer.faces_at_once)])
-                    )
+                while len(cuts) >= (most := restorer.faces_at_once):
+                    done.extend(self._run([cuts.popleft() for _ in range(most)]))
                 yield from _complete(waiting, done)
         if cuts:
             done.extend(self._run(list(cuts)))
         yield from _complete(waiting, done)
 
-    def _run(self, cuts: Sequence[Cut]) -> list[tuple[Restoration, float]]:
-        """The restored faces, each with its share of the time."""
+    def _run(self, cuts: Sequence[Cut]) -> list[tuple[Tried, float]]:
+        """What became of the faces, each with its share of the time."""
         seconds = dict[str, float]()
         with timed(seconds, "restore"):
-            faces, seeds = [c.crop_HWC for c in cuts], [c.report.seed or 0 for c in cuts]
-            results = list(self.restorer.restore_each(faces, seeds=seeds))
-        return [(result, seconds["restore"] / len(cuts)) for result in results]
+            tried = self.kit.run(cuts)
+        return [(one, seconds["restore"] / len(cuts)) for one in tried]
 
     def finish(self, item: _Item) -> Outcome:
         """Paste and write."""
@@ -240,7 +227,7 @@ class _Work:
     def _finish(self, item: _Item) -> _Item:
         if item.prepared is None:
             return item
-        outcome = finish(item.prepared, item.results, self.restorer.config, self.upscaler)
+        outcome = finish(item.prepared, item.tried, self.kit)
         return replace(item, outcome=outcome, ended=True)
 
     def _step(self, item: _Item, work: Callable[[_Item], _Item]) -> _Item:
@@ -268,7 +255,7 @@ def _cuts_of(item: _Item) -> tuple[Cut, ...]:
     return () if item.prepared is None else item.prepared.cuts
 
 
-def _complete(waiting: deque[_Item], done: deque[tuple[Restoration, float]]) -> Iterator[_Item]:
+def _complete(waiting: deque[_Item], done: deque[tuple[Tried, float]]) -> Iterator[_Item]:
     """The photos at the front whose faces are all done, with their results."""
     while waiting and len(_cuts_of(waiting[0])) <= len(done):
         item = waiting.popleft()
@@ -277,7 +264,7 @@ def _complete(waiting: deque[_Item], done: deque[tuple[Restoration, float]]) -> 
             item.outcome.seconds["restore"] = sum(seconds for _, seconds in mine)
         if item.hold is not None:
             item.hold.move()
-        yield replace(item, results=[result for result, _ in mine])
+        yield replace(item, tried=[one for one, _ in mine])
 
 
 def _failed(item: _Item, error: AuthFaceError) -> _Item:

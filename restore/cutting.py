@@ -47,6 +47,7 @@ class Cut:
     report: FaceReport
     matrix_23: Matrix
     crop_HWC: Srgb
+    photo_id: str  # SHA-256 of the photo
 
 
 def cut_faces(
@@ -73,7 +74,8 @@ def cut_faces(
             skipped.append(replace(report, reason=reason))
             continue
         report = _planned(report, matrix_23, model, config, photo_sha256)
-        cuts.append(Cut(report, matrix_23, to_eight_bits(warp(levels, matrix_23, model.size))))
+        crop_HWC = to_eight_bits(warp(levels, matrix_23, model.size))
+        cuts.append(Cut(report, matrix_23, crop_HWC, photo_sha256))
     return cuts, skipped
 
 
@@ -97,7 +99,8 @@ def cut_aligned(srgb_HWC: Srgb, model: Model, config: RestoreConfig, photo_sha25
     )
     whole = Box(left=0.0, top=0.0, right=float(width), bottom=float(height))
     report = FaceReport(index=0, box=whole, landmarks=(), score=None, status="skipped")
-    return Cut(_planned(report, matrix_23, model, config, photo_sha256), matrix_23, crop)
+    report = _planned(report, matrix_23, model, config, photo_sha256)
+    return Cut(report, matrix_23, crop, photo_sha256)
 
 
 def _planned(

@@ -14,10 +14,11 @@ from restore.config import RestoreConfig
 from restore.model import ModelFacts
 from restore.provenance import creator_tool
 
-__all__ = ["NOT_ASKED", "FaceReport", "Outcome", "read_sidecar", "sidecar_of"]
+__all__ = ["GOOD", "NOT_ASKED", "FaceReport", "Outcome", "read_sidecar", "sidecar_of"]
 
 FORMAT = "authface-restoration/1"
 NOT_ASKED = "it was not asked for"
+GOOD = "good already"  # how the reason begins of a face that is left because it needs nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +35,29 @@ class FaceReport:
     seed: int | None = None
     steps: int | None = None
     matrix: tuple[float, ...] = ()  # 2x3, row by row, from photo to model pixels
+    fidelity: float | None = None  # the one it was restored with; the guard may have raised it
+    blend: float | None = None  # share of the restored face; the rest is the input
+    identity: float | None = None  # cosine of face vectors before and after, where measured
+    landmark_shift: float | None = None  # mean, in eye distances
+    drift: float | None = None  # disagreement with the input at the input's own resolution
+    spread: float | None = None  # how far several seeds lie apart, CIELAB
+    note: str = ""  # what was done beyond a plain restoration
+    doubt: str = ""  # why a person should look at it
+
+    @property
+    def good(self) -> bool:
+        """True if it was left because it needs no restoration."""
+        return self.reason.startswith(GOOD)
 
     @property
     def as_wished(self) -> bool:
-        """True if it was restored or was not asked for."""
-        return self.status == "restored" or self.reason == NOT_ASKED
+        """True if it was restored, needs nothing, or was not asked for."""
+        return self.status == "restored" or self.reason == NOT_ASKED or self.good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One photo: restored, partly (some faces were not), nothing (no face was) or failed."""
+    """One photo: restored, partly (some faces were not), good (none needs it), nothing, failed."""
 
     source: Path
     target: Path
@@ -67,7 +81,10 @@ class Outcome:
         if not self.faces:
             return f"no face found by {self.finder}; no picture was written"
         done = sum(f.status == "restored" for f in self.faces)
+        if self.status == "good":
+            return "every face is good already; no picture was written"
         whys = [f"face {f.index} {f.status}: {f.reason}" for f in self.faces if not f.as_wished]
+        whys += [f"face {f.index} {f.note}" for f in self.faces if f.note]
         return "; ".join([f"{done} of {len(self.faces)} faces restored", *whys])
 
     def to_json(self, config: RestoreConfig) -> bytes:
@@ -79,7 +96,11 @@ def status_of(faces: Iterable[FaceReport]) -> str:
     """The status of a photo with these faces."""
     listed = list(faces)
     if not any(f.status == "restored" for f in listed):
-        return "nothing"
+        return (
+            "good"
+            if any(f.good for f in listed) and all(f.as_wished for f in listed)
+            else "nothing"
+        )
     return "restored" if all(f.as_wished for f in listed) else "partly"
 
 
@@ -114,7 +135,9 @@ def _sidecar(outcome: Outcome, config: RestoreConfig) -> dict[str, Any]:
         "finder": outcome.finder,
         "key": outcome.key,
         "settings": config.model_dump(mode="json", exclude={"doubt", "overwrite"}),
-        "faces": [{k: v for k, v in asdict(f).items() if v is not None} for f in outcome.faces],
+        "faces": [
+            {k: v for k, v in asdict(f).items() if v not in (None, "")} for f in outcome.faces
+        ],
         "notes": list(outcome.notes),
         "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
     }

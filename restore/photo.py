@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,28 +17,46 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
 
 from curation.colour import to_srgb
 from curation.decode import DecodedPhoto, Pixels, read_photo
 from curation.faces import NamedFinder
-from curation.facts import Facts
 from data_manifests.errors import InputError
 from data_manifests.media import write_atomic
 from data_manifests.store import file_sha256
 from restore.blend import paste
 from restore.colour import COLOUR_FIXES, keep_grey
 from restore.config import RestoreConfig
-from restore.containers import Labels, encode, format_of, holds_16_bits
-from restore.cutting import Cut, Model, cut_aligned, cut_faces
+from restore.containers import format_of
+from restore.cutting import Cut, cut_aligned, cut_faces
 from restore.enlarge import Upscaler, enlarge
+from restore.gamut import to_photo_colours
+from restore.harm import already_good
+from restore.kit import Kit, Tried, open_kit
 from restore.outcome import FaceReport, Outcome, read_sidecar, sidecar_of, status_of
-from restore.pipeline import Restoration, Restorer
-from restore.provenance import Carried, describe_output, read_carried, xmp_packet
+from restore.pipeline import Restorer
+from restore.provenance import Carried, read_carried
 
-__all__ = ["Prepared", "check_target", "finish", "prepare", "restore_photo", "timed"]
+__all__ = [
+    "Prepared",
+    "Source",
+    "begin",
+    "check_target",
+    "finish",
+    "prepare",
+    "restore_photo",
+    "timed",
+]
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A decoded photo, and what its metadata brings along."""
+
+    photo: DecodedPhoto
+    carried: Carried
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +64,7 @@ class Prepared:
     """A photo whose faces wait for the model; without cuts it holds no pixels either."""
 
     outcome: Outcome
-    photo: DecodedPhoto | None
+    source: Source | None
     cuts: tuple[Cut, ...]
     skipped: tuple[FaceReport, ...]
 
@@ -66,69 +83,79 @@ def restore_photo(
     The settings are the restorer's. If no face could be restored no picture is written: a copy of
     the input would pass for a result. Raises UnreadablePhoto, InputError and StorageError.
     """
-    config = restorer.config
-    check_target(source, target, overwrite=config.overwrite)
-    outcome = Outcome(
+    kit = open_kit(restorer, finder, upscaler=upscaler)
+    format_of(target)
+    check_target(source, target, overwrite=kit.config.overwrite)
+    outcome = begin(source, target, kit, file_sha256(source))
+    with timed(outcome.seconds, "read"):
+        carried = read_carried(source, keep_private=kit.config.keep_private)
+        decoded = Source(read(source), carried)
+    prepared = prepare(outcome, decoded, kit)
+    with timed(outcome.seconds, "restore"):
+        tried = kit.run(prepared.cuts) if prepared.cuts else []
+    return finish(prepared, tried, kit)
+
+
+def begin(source: Path, target: Path, kit: Kit, input_sha256: str = "") -> Outcome:
+    """The outcome of a photo that nothing was done to yet."""
+    return Outcome(
         source=source,
         target=target,
         status="nothing",
-        input_sha256=file_sha256(source),
-        finder=finder.name,
-        model=restorer.facts,
+        input_sha256=input_sha256,
+        finder=kit.finder.name,
+        model=kit.restorer.facts,
+        key=kit.key,
         seconds={},
     )
-    with timed(outcome.seconds, "read"):
-        photo = read(source)
-    model = Model(restorer.facts.size, restorer.steps)
-    prepared = prepare(outcome, photo, finder=finder, model=model, config=config)
-    with timed(outcome.seconds, "restore"):
-        seeds = [cut.report.seed or 0 for cut in prepared.cuts]
-        results = list(restorer.restore_each([c.crop_HWC for c in prepared.cuts], seeds=seeds))
-    return finish(prepared, results, config, upscaler)
 
 
-def prepare(
-    outcome: Outcome,
-    photo: DecodedPhoto,
-    *,
-    finder: NamedFinder,
-    model: Model,
-    config: RestoreConfig,
-) -> Prepared:
+def prepare(outcome: Outcome, source: Source, kit: Kit) -> Prepared:
     """The photo with the faces that the model is to restore, found and cut out."""
+    photo, config = source.photo, kit.config
     outcome = replace(outcome, notes=photo.facts.notes)
     with timed(outcome.seconds, "find"):
         srgb_HWC, sha256 = to_srgb(photo.pixels_HWC, photo.facts.icc), outcome.input_sha256
         if config.aligned:
-            cuts, skipped = [cut_aligned(srgb_HWC, model, config, sha256)], list[FaceReport]()
+            cuts, skipped = [cut_aligned(srgb_HWC, kit.model, config, sha256)], list[FaceReport]()
         else:
-            cuts, skipped = cut_faces(srgb_HWC, finder, model, config, sha256)
-    return Prepared(outcome, photo if cuts else None, tuple(cuts), tuple(skipped))
+            cuts, skipped = cut_faces(srgb_HWC, kit.finder, kit.model, config, sha256)
+        cuts, good = _without_good(cuts, photo.facts.jpeg_quality, config)
+    return Prepared(outcome, source if cuts else None, tuple(cuts), (*skipped, *good))
 
 
-def finish(
-    prepared: Prepared,
-    results: Sequence[Restoration],
-    config: RestoreConfig,
-    upscaler: Upscaler | None = None,
-) -> Outcome:
+def _without_good(
+    cuts: Sequence[Cut], jpeg_quality: int | None, config: RestoreConfig
+) -> tuple[list[Cut], list[FaceReport]]:
+    """The faces that need restoring, and the reports of those that are good already."""
+    if config.improve_good:
+        return list(cuts), []
+    whys = [
+        already_good(cut.crop_HWC, cut.report.scale or 0, config.good, jpeg_quality=jpeg_quality)
+        for cut in cuts
+    ]
+    poor = [cut for cut, why in zip(cuts, whys, strict=True) if not why]
+    good = [replace(c.report, reason=why) for c, why in zip(cuts, whys, strict=True) if why]
+    return poor, good
+
+
+def finish(prepared: Prepared, tried: Sequence[Tried], kit: Kit) -> Outcome:
     """What was done, after the output and its sidecar were written."""
-    outcome, photo = prepared.outcome, prepared.photo
-    done: list[FaceReport] = []
+    outcome, source = prepared.outcome, prepared.source
+    done = [kit.report(cut, one) for cut, one in zip(prepared.cuts, tried, strict=True)]
     after_HWC: Pixels | None = None
     with timed(outcome.seconds, "paste"):
-        if photo is not None:
-            after_HWC, done = _put_back(photo, prepared.cuts, results, config, upscaler)
-    faces = tuple(sorted((*prepared.skipped, *done), key=lambda f: f.index))
-    outcome = replace(outcome, faces=faces, status=status_of(faces))
-    if photo is None or after_HWC is None or outcome.status == "nothing":
-        _write_refusal(outcome, config)
+        if source is not None:
+            made = [(c, t.kept.pixels_HWC) for c, t in zip(prepared.cuts, tried, strict=True)]
+            faces = [(cut, face_HWC) for cut, face_HWC in made if face_HWC is not None]
+            after_HWC = _put_back(source.photo, faces, kit) if faces else None
+    reports = tuple(sorted((*prepared.skipped, *done), key=lambda f: f.index))
+    outcome = replace(outcome, faces=reports, status=status_of(reports))
+    if source is None or after_HWC is None:
+        _write_refusal(outcome, kit.config)
         return outcome
-    if upscaler is not None and not config.aligned:
-        said = f"enlarged by {upscaler.name} (SHA-256 {upscaler.sha256[:12]})"
-        outcome = replace(outcome, notes=(*outcome.notes, said))
     with timed(outcome.seconds, "write"):
-        return _write(outcome, after_HWC, photo.facts, config)
+        return _write(outcome, after_HWC, source, kit)
 
 
 def check_target(source: Path, target: Path, *, overwrite: bool) -> None:
@@ -158,29 +185,20 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _put_back(
-    photo: DecodedPhoto,
-    cuts: Sequence[Cut],
-    results: Sequence[Restoration],
-    config: RestoreConfig,
-    upscaler: Upscaler | None,
-) -> tuple[Pixels | None, list[FaceReport]]:
-    """The photo with the restored faces in it, and the report of each face that was tried."""
-    done = [_report(cut, result) for cut, result in zip(cuts, results, strict=True)]
-    faces = [
-        (c, _in_photo_colours(c, r, photo, config)) for c, r in zip(cuts, results, strict=True)
-    ]
-    good = [(cut, face_HWC) for cut, face_HWC in faces if face_HWC is not None]
-    if not good:
-        return None, done
+    photo: DecodedPhoto, faces: Sequence[tuple[Cut, NDArray[np.uint8]]], kit: Kit
+) -> Pixels:
+    """The photo with the restored faces in it."""
+    config = kit.config
     if config.aligned:
-        return _rounded(good[0][1], deep=photo.pixels_HWC.dtype == np.uint16), done
-    after_HWC = _own(enlarge(photo.pixels_HWC, config.upscale, upscaler))
+        whole_HWC = _in_photo_colours(*faces[0], photo, config)
+        return _rounded(whole_HWC, deep=photo.pixels_HWC.dtype == np.uint16)
+    after_HWC = _own(enlarge(photo.pixels_HWC, config.upscale, kit.upscaler))
     grown_2 = np.divide(after_HWC.shape[1::-1], photo.pixels_HWC.shape[1::-1])
-    for cut, face_HWC in good:
+    for cut, face_HWC in faces:
         matrix_23 = cut.matrix_23.copy()
         matrix_23[:, :2] /= grown_2
-        paste(after_HWC, face_HWC, matrix_23)
-    return after_HWC, done
+        paste(after_HWC, _in_photo_colours(cut, face_HWC, photo, config), matrix_23)
+    return after_HWC
 
 
 def _rounded(face_HWC: Floats, *, deep: bool) -> Pixels:
@@ -193,65 +211,29 @@ def _own(pixels_HWC: Pixels) -> Pixels:
     return pixels_HWC if pixels_HWC.flags.writeable else pixels_HWC.copy()
 
 
-def _report(cut: Cut, result: Restoration) -> FaceReport:
-    if result.pixels_HWC is None:
-        return replace(cut.report, status="failed", reason=result.trouble)
-    return replace(cut.report, status="restored")
-
-
 def _in_photo_colours(
-    cut: Cut, result: Restoration, photo: DecodedPhoto, config: RestoreConfig
-) -> Floats | None:
-    """The restored face in the photo's colours and value range; none if there is none."""
-    if result.pixels_HWC is None:
-        return None
+    cut: Cut, face_HWC: NDArray[np.uint8], photo: DecodedPhoto, config: RestoreConfig
+) -> Floats:
+    """The restored face in the photo's colours and value range."""
     crop_HWC = cut.crop_HWC.astype(np.float32)
-    fixed_HWC = COLOUR_FIXES[config.colour](result.pixels_HWC.astype(np.float32), crop_HWC)
-    face_HWC = _to_photo_colours(keep_grey(fixed_HWC, crop_HWC), photo.facts.icc)
-    return face_HWC * np.float32(257 if photo.pixels_HWC.dtype == np.uint16 else 1)
+    fixed_HWC = COLOUR_FIXES[config.colour](face_HWC.astype(np.float32), crop_HWC)
+    theirs_HWC = to_photo_colours(keep_grey(fixed_HWC, crop_HWC), photo.facts.icc)
+    return theirs_HWC * np.float32(257 if photo.pixels_HWC.dtype == np.uint16 else 1)
 
 
-def _to_photo_colours(face_HWC: Floats, icc: bytes | None) -> Floats:
-    """A face in sRGB as the photo's own RGB, 0 to 255; the way back of curation.colour.to_srgb."""
-    if icc is None:
-        return face_HWC
-    bytes_HWC = np.clip(np.rint(face_HWC), 0, 255).astype(np.uint8)
-    try:
-        changed = ImageCms.profileToProfile(
-            Image.fromarray(bytes_HWC),
-            ImageCms.createProfile("sRGB"),
-            ImageCms.ImageCmsProfile(io.BytesIO(icc)),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return face_HWC  # to_srgb could not use the profile either
-    return np.asarray(changed, dtype=np.float32)
-
-
-def _write(outcome: Outcome, after_HWC: Pixels, facts: Facts, config: RestoreConfig) -> Outcome:
-    name = format_of(outcome.target)
-    carried = read_carried(outcome.source, keep_private=config.keep_private)
-    labels = _label(carried, after_HWC, facts)
-    data = encode(after_HWC, labels, name, quality=config.jpeg_quality)
-    notes = (*outcome.notes, *carried.notes)
-    if after_HWC.dtype == np.uint16 and not holds_16_bits(name):
-        notes += (f"{name} holds 8 bits: the input's 16 were rounded",)
-    outcome = replace(outcome, notes=notes, output_sha256=hashlib.sha256(data).hexdigest())
+def _write(outcome: Outcome, after_HWC: Pixels, source: Source, kit: Kit) -> Outcome:
+    data, notes = kit.writer.to_bytes(
+        after_HWC, source.photo, source.carried, source=outcome.source, target=outcome.target
+    )
+    if kit.upscaler is not None and not kit.config.aligned:
+        said = f"enlarged by {kit.upscaler.name} (SHA-256 {kit.upscaler.sha256[:12]})"
+        notes = (*notes, said)
+    sha256 = hashlib.sha256(data).hexdigest()
+    outcome = replace(outcome, notes=(*outcome.notes, *notes), output_sha256=sha256)
     # The sidecar first: a picture that is there was always accounted for.
-    write_atomic(sidecar_of(outcome.target), outcome.to_json(config))
+    write_atomic(sidecar_of(outcome.target), outcome.to_json(kit.config))
     write_atomic(outcome.target, data)
     return outcome
-
-
-def _label(carried: Carried, after_HWC: Pixels, facts: Facts) -> Labels:
-    height, width = after_HWC.shape[:2]
-    return Labels(
-        exif=describe_output(carried, width, height),
-        xmp=xmp_packet(carried, rating=facts.xmp_rating, label=facts.xmp_label),
-        icc=facts.icc,
-        dpi=carried.dpi,
-    )
 
 
 def _write_refusal(outcome: Outcome, config: RestoreConfig) -> None:
