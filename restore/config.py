@@ -22,8 +22,11 @@ class GuardConfig(Section):
     most_drift: float = Field(
         default=0.1, gt=0, description="disagreement with the input at the input's own resolution"
     )
-    most_landmark_shift: float = Field(
-        default=0.4, gt=0, description="mean landmark shift, in eye distances, both equally blurred"
+    most_landmark_shift: float | None = Field(
+        default=None,
+        gt=0,
+        description="mean landmark shift, in eye distances; none refuses nothing, since finders"
+        " misplace the landmarks of poor faces",
     )
     identity: bool = Field(
         default=False,

@@ -147,11 +147,9 @@ def too_unlike(likeness: Likeness, config: GuardConfig) -> str:
         said.append("the face finder sees no face in it any more")
     if likeness.identity is not None and likeness.identity < config.least_identity:
         said.append(f"identity {likeness.identity:.2f}, below {config.least_identity:g}")
-    shift = likeness.landmark_shift
-    if shift is not None and shift > config.most_landmark_shift:
-        said.append(
-            f"its features moved by {shift:.2f} eye distances, over {config.most_landmark_shift:g}"
-        )
+    shift, most = likeness.landmark_shift, config.most_landmark_shift
+    if shift is not None and most is not None and shift > most:
+        said.append(f"its features moved by {shift:.2f} eye distances, over {most:g}")
     if likeness.drift > config.most_drift:
         said.append(f"drift from the input {likeness.drift:.2f}, over {config.most_drift:g}")
     return "; ".join(said)
@@ -264,7 +262,7 @@ def _strain(likeness: Likeness | None, config: GuardConfig) -> float:
     if likeness is None:
         return 0.0
     strains = [likeness.drift / config.most_drift, 10.0 * likeness.lost]
-    if likeness.landmark_shift is not None:
+    if likeness.landmark_shift is not None and config.most_landmark_shift is not None:
         strains.append(likeness.landmark_shift / config.most_landmark_shift)
     if likeness.identity is not None:
         strains.append((1 - likeness.identity) / max(1 - config.least_identity, 1e-6))

@@ -162,12 +162,12 @@ def test_what_is_not_measured_is_said(
 
 def test_every_limit_has_its_words() -> None:
     bad = Likeness(identity=0.2, landmark_shift=0.5, drift=0.5, lost=True)
-    said = too_unlike(bad, GuardConfig())
+    said = too_unlike(bad, GuardConfig(most_landmark_shift=0.4))
     assert said == (
         "the face finder sees no face in it any more; identity 0.20, below 0.363; "
         "its features moved by 0.50 eye distances, over 0.4; drift from the input 0.50, over 0.1"
     )
-    assert too_unlike(Likeness(None, None, 0.09), GuardConfig()) == ""
+    assert too_unlike(Likeness(None, 0.5, 0.09), GuardConfig()) == ""
 
 
 def test_seeds_that_agree_and_seeds_that_do_not(make_restorer, faces) -> None:
