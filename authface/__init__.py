@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 # Name offered here, and the module that holds it: imported on first use, so that `import authface`
 # stays cheap.
 _OFFERED = {
+    "AuthFacePipeline": "restore.pipeline",
     "Store": "data_manifests.store",
     "Workspace": "data_manifests.media",
     "read_photo": "curation.decode",
@@ -18,6 +19,7 @@ _OFFERED = {
     "restore_photo": "restore.photo",
 }
 __all__ = [
+    "AuthFacePipeline",
     "Store",
     "Workspace",
     "__version__",

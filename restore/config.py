@@ -116,11 +116,24 @@ class RestoreConfig(Section):
         le=1000,
         description="denoising steps; 20, or 4 for a tiny test model, if none",
     )
-    sampler: Literal["dpm++", "ddpm"] = Field(
-        default="dpm++", description="DPM-Solver++ 2M or DDPM"
+    sampler: Literal["dpm++", "ddpm", "euler", "lcm"] = Field(
+        default="dpm++",
+        description="DPM-Solver++ 2M, DDPM, Euler, or LCM; euler and lcm are for few-step weights",
+    )
+    spacing: Literal["trailing", "leading"] = Field(
+        default="trailing",
+        description="of the steps: from the top of the noise schedule, or from one step below it, "
+        "as SDXL's own settings have it; lcm has steps of its own",
     )
     guidance: float = Field(
         default=4.0, ge=0, le=30, description="classifier-free guidance; 1 is off"
+    )
+    guidance_rescale: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how far guided values are brought back to the spread of unguided ones; "
+        "0 is off",
     )
     control: float = Field(default=1.0, ge=0, le=2, description="strength of the ControlNet")
     fidelity: float = Field(
@@ -129,6 +142,31 @@ class RestoreConfig(Section):
         le=1,
         description="share of the noise schedule that is left out: 0 starts from the input under "
         "full noise, 1 from the input itself",
+    )
+    start: Literal["input", "noise"] = Field(
+        default="input",
+        description="what lies under the full noise of fidelity 0: the input, or nothing, as in "
+        "the paper",
+    )
+    prompt: str | None = Field(
+        default=None, description="words for every face; those the model was trained with if none"
+    )
+    negative_prompt: str | None = Field(
+        default=None, description="words to lead away from; the model's own if none"
+    )
+    cache_prompts: bool = Field(
+        default=True,
+        description="keep encoded prompts in the user's cache, so that later runs need no text "
+        "encoders",
+    )
+    base: str | None = Field(
+        default=None,
+        description="an SDXL folder or hub id, where the model is a ControlNet alone",
+    )
+    lora: tuple[str, ...] = Field(
+        default=(),
+        description="LoRAs to merge into the U-Net: folders, files or hub ids, each with =0.8 "
+        "behind it for another weight than 1",
     )
     seed: int = Field(default=0, ge=0, description="one seed; each face gets its own from it")
     batch: int = Field(
@@ -140,8 +178,16 @@ class RestoreConfig(Section):
         "if none: on the CPU, where batching gains little",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="of U-Net and ControlNet; the VAE always runs in float32"
+    precision: Literal["auto", "half", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="of U-Net and ControlNet; auto: bfloat16 with CUDA, half: float16 on an "
+        "accelerator, each else float32",
+    )
+    vae_precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the VAE, which overflows in float16"
+    )
+    compile: bool = Field(
+        default=False, description="compile the blocks of U-Net and ControlNet at the first face"
     )
     faces: str = Field(
         default="all", description=f"which faces to restore: {EXAMPLES}; 0 is the largest"

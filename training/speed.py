@@ -6,26 +6,13 @@ a run's numbers depend on all of it, and on the card: two runs agree to rounding
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
+from restore.compiling import compile_blocks
 from training.config import RunConfig
 
 __all__ = ["compile_blocks", "freeze", "prepare", "prepare_vae", "uses_bf16", "uses_compile"]
-
-# Repeated parts of U-Net, ControlNet and VAE, small enough to compile in seconds and used many
-# times over: attention with its feed-forward, residual convolutions, and the norms between.
-_BLOCKS = {
-    "BasicTransformerBlock",
-    "ControlNetConditioningEmbedding",
-    "GroupNorm",
-    "ResnetBlock2D",
-}
-# Each width and resolution is a variant of one block's code; dynamo's own limit of 8 would send
-# the rest to eager mode without a word.
-_VARIANTS = 256
 
 
 def uses_bf16(config: RunConfig, device: torch.device) -> bool:
@@ -66,25 +53,3 @@ def prepare_vae(vae: nn.Module, config: RunConfig, device: torch.device) -> None
     if config.vae_precision == "bf16":
         vae.to(torch.bfloat16)
     prepare(vae, config, device)
-
-
-def compile_blocks(module: nn.Module, backend: str = "inductor") -> int:
-    """Compile the repeated blocks in place and say how many; names of weights stay as they are.
-
-    Compiled at first use, once per shape. A block inside another is compiled as a part of it.
-    """
-    from torch import _dynamo
-
-    settings: Any = _dynamo.config
-    settings.recompile_limit = max(settings.recompile_limit, _VARIANTS)
-    settings.accumulated_recompile_limit = max(settings.accumulated_recompile_limit, 16 * _VARIANTS)
-    blocks = _outermost(module)
-    for block in blocks:
-        block.compile(dynamic=False, backend=backend)
-    return len(blocks)
-
-
-def _outermost(module: nn.Module) -> list[nn.Module]:
-    if type(module).__name__ in _BLOCKS:
-        return [module]
-    return [block for child in module.children() for block in _outermost(child)]
