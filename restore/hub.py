@@ -18,6 +18,7 @@ from restore.records import read_record, write_record
 __all__ = [
     "Fetched",
     "bring",
+    "cached_restorers",
     "cached_snapshots",
     "check_whole",
     "fetch",
@@ -102,6 +103,13 @@ def cached_snapshots() -> Iterator[tuple[str, str, Path]]:
     for snapshot in sorted(Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*")):
         repo = snapshot.parts[-3].removeprefix("models--").replace("--", "/", 1)
         yield repo, snapshot.name, snapshot
+
+
+def cached_restorers() -> Iterator[tuple[str, str, Path]]:
+    """Yield hub id, commit and folder of those models in the cache that can restore."""
+    for repo, commit, folder in cached_snapshots():
+        if (folder / "model_index.json").is_file() and (folder / "controlnet").is_dir():
+            yield repo, commit, folder
 
 
 def wanted_files(names: Iterable[str]) -> list[str]:

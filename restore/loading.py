@@ -49,8 +49,9 @@ def open_parts(
 ) -> tuple[Any, Words]:
     """A pipeline on the device, LoRAs merged, and its prompts encoded.
 
-    `load` is the `from_pretrained` of its class. Its text encoders are not loaded if the prompts were encoded before, else let go afterwards.
-    Raises CheckpointError for a folder that is no SDXL ControlNet pipeline.
+    `load` is the `from_pretrained` of its class. Its text encoders are not loaded if the prompts
+    were encoded before, else let go afterwards. Raises CheckpointError for a folder that is no SDXL
+    ControlNet pipeline.
     """
     facts, loras = settled
     dtype = pick_dtype(config.precision, device)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_manifests.errors import CheckpointError, ConfigError
+from data_manifests.seals import file_sha256
 from restore.hub import bring, is_hub_id
 from restore.records import known_sha256, snapshot_of
 
@@ -229,14 +230,16 @@ def _read_note(file: Path) -> _Note:
         ) from error
 
 
-def weights_sha256(folder: Path) -> str:
+def weights_sha256(folder: Path, *, afresh: bool = False) -> str:
     """SHA-256 over the names and bytes of all weights and configs: as training names a model.
 
-    Of a pipeline these lie in its parts' folders, of a ControlNet alone in its own.
+    Of a pipeline these lie in its parts' folders, of a ControlNet alone in its own. With `afresh`
+    every byte is read, and nothing that was taken down is believed.
     """
+    sha256_of = file_sha256 if afresh else known_sha256
     digest, alone = hashlib.sha256(), not (folder / "model_index.json").is_file()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.parent != folder or (alone and path.suffix in {".json", ".safetensors"}):
             name = path.relative_to(folder).as_posix()
-            digest.update(f"{name} {known_sha256(path)}\n".encode())
+            digest.update(f"{name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()

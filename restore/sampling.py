@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,6 +75,7 @@ def sampling_steps(
     trained = int(trained_with.get("num_train_timesteps", 1000))
     # So many of the schedule's steps are left, one at least.
     left = max(1, round((1 - fidelity) * trained))
+    found: Iterable[float]
     if sampler == "lcm":
         found = _lcm_steps(steps, left, trained)
     elif spacing == "leading":
