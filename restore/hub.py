@@ -5,6 +5,7 @@ AUTHFACE_OFFLINE or HF_HUB_OFFLINE forbids that; what is in the hub's cache alre
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from curation.models import is_offline
 from data_manifests.errors import AuthFaceError, CheckpointError, ConfigError, RemoteError
+from data_manifests.seals import file_sha256
 from restore.records import read_record, write_record
 
 __all__ = [
@@ -91,6 +93,7 @@ def fetch(name: str) -> Fetched:
     folder = _download(repo, revision or "main", wanted_files(files), name)
     if folder.name != commit:
         raise RemoteError(f"{name} was changed while it was fetched.", "Try again.")
+    _refuse_damaged(folder)
     check_whole(folder)
     write_record(folder)
     return Fetched(repo, commit, folder)
@@ -184,14 +187,39 @@ def _download(repo: str, revision: str, files: list[str], name: str) -> Path:
 
 
 def _cached(name: str, why: str) -> Path:
-    from huggingface_hub import snapshot_download
+    """The folder of a model in the cache; the hub's own search wants every file of its list."""
+    from huggingface_hub import constants
 
     repo, revision = _split(name)
-    try:
-        found = snapshot_download(repo, revision=revision, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise _unreachable(name, why or error) from error
-    return check_whole(Path(found))
+    home = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    named = revision or "main"
+    ref = home / "refs" / named
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else named
+    folder = home / "snapshots" / commit
+    if not folder.is_dir():
+        raise _unreachable(name, f"it is not in the cache, and {why}" if why else "not cached")
+    return check_whole(folder)
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Raise RemoteError for a file that is not the one that the hub named, and let go of it.
+
+    The cache keeps each file under the name the hub gave it: its SHA-256, or git's hash of it.
+    """
+    for path in sorted(p for p in folder.rglob("*") if p.is_symlink()):
+        blob = path.resolve()
+        if len(blob.name) == 64:
+            right = file_sha256(blob) == blob.name
+        elif _COMMIT.fullmatch(blob.name):
+            data = blob.read_bytes()
+            head = f"blob {len(data)}\0".encode()
+            right = hashlib.sha1(head + data, usedforsecurity=False).hexdigest() == blob.name
+        else:
+            continue
+        if not right:
+            path.unlink()
+            blob.unlink()
+            raise RemoteError(f"{path.name} came damaged and was let go of.", "Get it again.")
 
 
 def _unreachable(name: str, why: object) -> RemoteError:
