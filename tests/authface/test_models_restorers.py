@@ -96,10 +96,10 @@ def _etag(file: Path) -> str:
 def make_model(folder: Path) -> Path:
     """A restorer's folder in diffusers' layout, its weights a few numbers."""
     index = {"_class_name": "StableDiffusionXLControlNetPipeline"}
-    for part in ("unet", "controlnet"):
+    for number, part in enumerate(("unet", "controlnet")):
         (folder / part).mkdir(parents=True)
         (folder / part / "config.json").write_text("{}")
-        save_file({"weight": torch.arange(64.0)}, folder / part / WEIGHTS)
+        save_file({"weight": torch.arange(64.0) + number}, folder / part / WEIGHTS)
         index[part] = ["diffusers", part]  # type: ignore[assignment]
     (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A restorer\n")
