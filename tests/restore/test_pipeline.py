@@ -171,6 +171,7 @@ def test_a_controlnet_goes_on_a_base_from_elsewhere(
         open_restorer(str(alone), config=RestoreConfig(base=str(alone)))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
 def test_the_vae_in_bfloat16_is_near_and_compiled_blocks_change_no_name(
     restorer_folder: Path, faces
 ) -> None:
