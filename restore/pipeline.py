@@ -44,6 +44,7 @@ __all__ = [
     "laid_out",
     "load_pipeline",
     "open_restorer",
+    "pick_device",
 ]
 
 Pixels = NDArray[np.uint8]

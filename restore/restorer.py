@@ -70,6 +70,11 @@ class Restorer:
         self._tile: int | None = None  # px; the VAE works in one piece until memory runs out
         self._trained_with = dict(pipe.scheduler.config)
 
+    @property
+    def faces_at_once(self) -> int:
+        """How many faces go through the model together; fewer after memory ran out."""
+        return self._batch
+
     def restore(
         self, faces: Sequence[Pixels], *, seeds: Sequence[int], fidelity: float | None = None
     ) -> list[Pixels]:

@@ -96,6 +96,31 @@ def test_without_memory_for_one_face_it_fails_and_never_hands_back_the_input(
         restorer.restore(faces, seeds=SEEDS)
 
 
+def test_without_memory_for_a_whole_face_the_vae_works_in_tiles_and_the_result_says_so(
+    make_restorer, portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = np.ascontiguousarray(portrait[:256, 100:356])
+    restorer = make_restorer(steps=1, guidance=1.0)
+    vae = restorer._pipe.vae
+    whole, decode = next(iter(restorer.restore_each([face], seeds=[1]))), vae.decoder.forward
+
+    def too_small_for_it(latent: torch.Tensor, *more: object) -> torch.Tensor:
+        if latent.shape[-1] > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return decode(latent, *more)
+
+    monkeypatch.setattr(vae.decoder, "forward", too_small_for_it)
+    found = next(iter(restorer.restore_each([face], seeds=[1])))
+    assert "tiles of 128 px" in found.note
+    assert found.pixels_HWC.shape == face.shape
+    assert (whole.note, found.trouble) == ("", "")
+    assert np.abs(found.pixels_HWC.astype(int) - whole.pixels_HWC).mean() < 32
+    assert not vae.use_tiling
+    monkeypatch.setattr(vae.decoder, "forward", decode)
+    again = make_restorer(steps=1, guidance=1.0).restore([face], seeds=[1])[0]
+    assert np.array_equal(again, whole.pixels_HWC)
+
+
 def test_another_runtime_error_is_not_taken_for_lack_of_memory(
     make_restorer, faces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
