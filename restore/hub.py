@@ -166,24 +166,30 @@ def _split(name: str) -> tuple[str, str | None]:
 
 def _ask(repo: str, revision: str | None, name: str) -> tuple[str, list[str]]:
     """The commit that a revision stands for now, and the names of its files."""
-    import httpx
     from huggingface_hub import HfApi
 
     try:
         told = HfApi().model_info(repo, revision=revision, timeout=20)
-    except (OSError, httpx.HTTPError, ValueError) as error:
+    except (OSError, _http_error(), ValueError) as error:
         raise _unreachable(name, error) from error
     return str(told.sha), [s.rfilename for s in told.siblings or ()]
 
 
 def _download(repo: str, revision: str, files: list[str], name: str) -> Path:
-    import httpx
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=files))
-    except (OSError, httpx.HTTPError, ValueError) as error:
+    except (OSError, _http_error(), ValueError) as error:
         raise _unreachable(name, error) from error
+
+
+def _http_error() -> type[Exception]:
+    """The error of the library that the hub's client speaks HTTP with: another in each version."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    base: type[Exception] = HfHubHTTPError.__bases__[0]
+    return base
 
 
 def _cached(name: str, why: str) -> Path:
