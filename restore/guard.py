@@ -74,10 +74,14 @@ class Kept:
     blend: float = 1.0  # share of the restored face; the rest is the input
     likeness: Likeness | None = None
     attempts: tuple[Attempt, ...] = ()
+    made: str = ""  # what the restorer says of how it was made, such as in tiles
 
     @property
     def note(self) -> str:
         """What was done beyond a plain restoration, in words; empty if nothing was."""
+        return "; ".join(said for said in (self._raised(), self.made) if said)
+
+    def _raised(self) -> str:
         if self.status != "restored" or len(self.attempts) < 2:
             return ""
         first = self.attempts[0].trouble
@@ -174,6 +178,7 @@ class _Face:
     attempts: list[Attempt] = field(default_factory=list)
     made: list[tuple[Attempt, Pixels]] = field(default_factory=list)  # without a fault
     kept: Kept | None = None
+    made_how: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -182,6 +187,7 @@ class _Face:
 
     def take(self, result: Restoration, fidelity: float) -> None:
         """Judge what a rung made; keep it if it is good, and give up if nothing was made."""
+        self.made_how = result.note or self.made_how
         if result.pixels_HWC is None:
             self.attempts.append(Attempt(fidelity=fidelity, trouble=result.trouble))
             self._end("failed", result.trouble)
@@ -243,6 +249,7 @@ class _Face:
             blend=attempt.share,
             likeness=attempt.likeness,
             attempts=tuple(self.attempts),
+            made=self.made_how,
         )
 
     def _end(self, status: str, reason: str, nearest: Attempt | None = None) -> None:

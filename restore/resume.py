@@ -18,7 +18,10 @@ from restore.provenance import creator_tool
 __all__ = ["find_done", "settings_key"]
 
 # Where and how fast, not what: none of these changes a picture.
-_FREE = {"device", "batch", "exact", "overwrite", "doubt", "max_memory_mb", "upscaler"}
+_FREE = {
+    *("device", "batch", "exact", "cache_prompts", "max_memory_mb"),
+    *("overwrite", "doubt", "upscaler"),  # of the upscaler its hash counts
+}
 
 
 def settings_key(

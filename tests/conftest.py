@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from annotation.server import LocalServer
 
 os.environ.setdefault("AUTHFACE_OFFLINE", "1")  # no test fetches a model file from its publisher
+if "XDG_CACHE_HOME" not in os.environ:  # what tests keep, such as encoded prompts, goes with them
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="authface-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (

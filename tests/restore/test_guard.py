@@ -66,6 +66,14 @@ def test_then_it_is_mixed_with_the_input_by_as_little_as_will_do(aligned_face) -
     assert kept.attempts[-1].share == kept.blend
 
 
+def test_how_the_restorer_made_it_is_told(aligned_face) -> None:
+    class InTiles(Drifting):
+        def restore_each(self, faces, *, seeds, fidelity=None):
+            yield from (Restoration(face, note="in tiles") for face in faces)
+
+    assert one(InTiles(), aligned_face).note == "in tiles"
+
+
 def test_then_it_is_left_and_never_passed_for_restored(aligned_face) -> None:
     kept = one(Drifting(), aligned_face, ladder=(), least_share=1.0)
     assert (kept.status, kept.pixels_HWC) == ("left", None)
