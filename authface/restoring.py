@@ -52,6 +52,9 @@ def restore(
     colour: Annotated[str | None, typer.Option(help="wavelet, adain or none.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     page: Annotated[Path | None, typer.Option(help="Write a before/after page here.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet of the restored faces here: a JPEG.")
+    ] = None,
     keep_private: Annotated[
         bool, typer.Option("--keep-private", help="Keep position, serial numbers, owner.")
     ] = False,
@@ -79,6 +82,7 @@ def restore(
     """
     from restore.batch import plan_jobs, restore_jobs
     from restore.pipeline import open_restorer
+    from restore.sheet import check_sheet
 
     place, settings = _settings(workspace)
     given = {
@@ -97,6 +101,8 @@ def restore(
     }
     config = _with_options(settings.restore, given)
     jobs = plan_jobs(source, target)
+    if sheet is not None:
+        check_sheet(sheet)  # before hours of work, not after them
     finder = _open_finder(settings)
     restorer = open_restorer(model or _newest_restorer(place), config=config)
     if restorer.facts.warning:
@@ -107,8 +113,8 @@ def restore(
     for outcome in console.track(done, total=len(jobs), label="restoring"):
         outcomes.append(outcome)
         _say(outcome)
-    if page is not None:
-        _write_page(page, outcomes, restorer.facts)
+    if page is not None or sheet is not None:
+        _write_looks(page, sheet, outcomes, restorer.facts)
     _finish_restore(outcomes)
 
 
@@ -223,18 +229,29 @@ def _say(outcome: Outcome) -> None:
         console.say(f"    {note}")
 
 
-def _write_page(page: Path, outcomes: Sequence[Outcome], facts: ModelFacts) -> None:
+def _write_looks(
+    page: Path | None, sheet: Path | None, outcomes: Sequence[Outcome], facts: ModelFacts
+) -> None:
+    """The page and the contact sheet; each photo is read once for both, after all are done."""
     from curation.sandbox import Sandbox
-    from data_manifests.media import write_atomic
-    from restore.compare import page_html
-    from restore.looking import page_entry
+    from restore.looking import look_at
+    from restore.page import ComparePage, fits_one_file
+    from restore.sheet import ContactSheet
 
+    made: list[ComparePage | ContactSheet] = []
+    if page is not None:
+        apart = not fits_one_file(outcomes)
+        made.append(ComparePage(page, warning=facts.warning, apart=apart))
+    if sheet is not None:
+        made.append(ContactSheet(sheet, warning=facts.warning))
     with Sandbox() as sandbox:
-        shown = console.track(outcomes, label="drawing the page")
-        entries = [page_entry(outcome, sandbox.read) for outcome in shown]
-    html = page_html(entries, title="Restored photos", warning=facts.warning)
-    write_atomic(page, html.encode())
-    console.done(f"before and after: {page}")
+        for outcome in console.track(outcomes, label="drawing what to look at"):
+            looked = look_at(outcome, sandbox.read)
+            for one in made:
+                one.add(outcome, looked)
+    for one in made:
+        for file in one.close():
+            console.done(f"before and after: {file}")
 
 
 def _finish_restore(outcomes: Sequence[Outcome]) -> None:

@@ -1,63 +1,77 @@
-"""What can be looked at of a restored photo, made from its files: before, after, and each face."""
+"""What there is to look at of a restored photo, from its files: before, after, and each face."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation.colour import to_srgb
 from curation.decode import DecodedPhoto
 from data_manifests.errors import AuthFaceError
 from restore.blend import region_of, scale_of
-from restore.compare import PageEntry, Preview, to_jpeg
 from restore.outcome import FaceReport, Outcome
 
-__all__ = ["page_entry", "preview_of"]
+__all__ = ["Looked", "Zoom", "look_at"]
 
-_WHOLE, _FACE = 1600, 512  # px, long sides
+Srgb = NDArray[np.uint8]
 
 
-def preview_of(outcome: Outcome, read: Callable[[Path], DecodedPhoto]) -> Preview | None:
-    """Small pictures of input and output; none if no output was written or one can't be read."""
-    if outcome.output_sha256 is None or outcome.model is None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Zoom:
+    """A restored face with its surroundings, as large as it is in the files; views, no copies."""
+
+    face: FaceReport
+    before_HWC: Srgb
+    after_HWC: Srgb
+    model_size: int  # px, side of what the model saw
+
+    @property
+    def label(self) -> str:
+        """Which face, how large it is in the photo, and at what size it was restored."""
+        spans = self.model_size / scale_of(_matrix(self.face))
+        return f"Face {self.face.index}: {spans:.0f} px of the photo, restored at {self.model_size}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """A photo as sRGB, uint8 HWC: the input, and the output where one was written."""
+
+    before_HWC: Srgb
+    after_HWC: Srgb | None
+    zooms: tuple[Zoom, ...] = ()
+
+
+def look_at(outcome: Outcome, read: Callable[[Path], DecodedPhoto]) -> Looked | None:
+    """The pictures of an outcome; none if they can't be read, or it failed."""
+    if outcome.status == "failed":
         return None
     try:
-        before, after = read(outcome.source), read(outcome.target)
+        before_HWC = _srgb(read(outcome.source))
+        if outcome.output_sha256 is None or outcome.model is None:
+            return Looked(before_HWC, None)
+        after_HWC = _srgb(read(outcome.target))
     except AuthFaceError:
         return None
-    before_HWC = to_srgb(before.pixels_HWC, before.facts.icc)
-    after_HWC = to_srgb(after.pixels_HWC, after.facts.icc)
+    size = outcome.model.size
+    faces = [f for f in outcome.faces if f.status == "restored"]
+    zooms = tuple(_zoom(face, before_HWC, after_HWC, size) for face in faces)
+    return Looked(before_HWC, after_HWC, zooms)
+
+
+def _zoom(face: FaceReport, before_HWC: Srgb, after_HWC: Srgb, size: int) -> Zoom:
+    here = region_of(_matrix(face), size, before_HWC.shape)
     grown = after_HWC.shape[1] / before_HWC.shape[1]
-    zooms = []
-    for face in outcome.faces:
-        if face.status == "restored":
-            matrix_23 = np.array(face.matrix).reshape(2, 3)
-            here = region_of(matrix_23, outcome.model.size, before_HWC.shape)
-            rows, columns = (slice(int(s.start * grown), int(s.stop * grown)) for s in here)
-            before_jpeg = to_jpeg(before_HWC[here], _FACE)
-            after_jpeg = to_jpeg(after_HWC[rows, columns], _FACE)
-            zooms.append((before_jpeg, after_jpeg, _label(face, outcome.model.size)))
-    return Preview(
-        before_jpeg=to_jpeg(before_HWC, _WHOLE),
-        after_jpeg=to_jpeg(after_HWC, _WHOLE),
-        faces=tuple(zooms),
-    )
+    rows, columns = (slice(round(s.start * grown), round(s.stop * grown)) for s in here)
+    return Zoom(face, before_HWC[here], after_HWC[rows, columns], size)
 
 
-def _label(face: FaceReport, size: int) -> str:
-    spans = size / scale_of(np.array(face.matrix).reshape(2, 3))
-    return f"Face {face.index}: {size} model pixels over {spans:.0f} of the photo"
+def _matrix(face: FaceReport) -> NDArray[np.float64]:
+    return np.array(face.matrix).reshape(2, 3)
 
 
-def page_entry(outcome: Outcome, read: Callable[[Path], DecodedPhoto]) -> PageEntry:
-    """What the before/after page shows of an outcome."""
-    times = ", ".join(f"{name} {s:.2f} s" for name, s in outcome.seconds.items())
-    model = f"model {outcome.model.sha256[:12]}" if outcome.model else ""
-    facts = (outcome.summary, *outcome.notes, model, times)
-    return PageEntry(
-        title=outcome.source.name,
-        preview=preview_of(outcome, read),
-        facts=tuple(f for f in facts if f),
-    )
+def _srgb(photo: DecodedPhoto) -> Srgb:
+    return to_srgb(photo.pixels_HWC, photo.facts.icc)
