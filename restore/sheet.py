@@ -92,12 +92,11 @@ class ContactSheet:
         for number, pixels_HWC in enumerate((zoom.before_HWC, zoom.after_HWC)):
             sheet.paste(_square(pixels_HWC), (left + number * (_SIDE + _GAP), top))
         draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
-        face = zoom.face
-        scale = "" if face.scale is None else f", enlarged {face.scale:.2g} times for the model"
-        name = _cut(draw, outcome.source.name, font, 2 * _SIDE)
-        draw.text((left, top + _SIDE + 5), name, _INK, font)
-        said = _cut(draw, f"face {face.index}: {face.status}{scale}", font, 2 * _SIDE)
-        draw.text((left, top + _SIDE + 26), said, _SOFT, font)
+        scale = "" if zoom.face.scale is None else f", scale {zoom.face.scale:.2g}"
+        lines = ((outcome.source.name, _INK), (zoom.label + scale, _SOFT))
+        for row, (text, ink) in enumerate(lines):
+            place = (left, top + _SIDE + 5 + 21 * row)
+            draw.text(place, _cut(draw, text, font, 2 * _SIDE), ink, font)
 
     def _write(self) -> None:
         if self._sheet is None:

@@ -58,6 +58,7 @@
     upper.alt = before.alt;
     turn(false);
     if (!viewer.open) viewer.showModal();
+    which.focus();
     lay();
   }
 
@@ -79,8 +80,8 @@
   }
 
   const keys = { " ": "which", b: "which", 1: "size", ArrowLeft: "previous", ArrowRight: "next" };
-  viewer.addEventListener("keydown", (event) => {
-    const name = keys[event.key];
+  document.addEventListener("keydown", (event) => {
+    const name = viewer.open && keys[event.key];
     // A focused button takes the space bar itself.
     if (!name || (event.key === " " && event.target.matches("button"))) return;
     if (full && event.key.startsWith("Arrow") && event.shiftKey) return;

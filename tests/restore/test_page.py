@@ -124,8 +124,7 @@ def test_a_face_is_looked_at_pixel_by_pixel_by_key_and_mouse(browser: Any, tmp_p
     faults = listen(browser)
     browser.goto(file.as_uri())
     opener = browser.get_by_role("button", name="Look closer: a.jpg, Face 0")
-    opener.focus()
-    browser.keyboard.press("Enter")
+    opener.click()
     pair = browser.locator(".pair")
     assert lightness(browser, pair, 0.5) > 245
     browser.keyboard.press("b")
