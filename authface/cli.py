@@ -35,6 +35,7 @@ from authface import (
     train_export,
     train_look,
 )
+from authface import app as app_page
 from data_manifests.errors import AuthFaceError
 
 __all__ = ["app", "main"]
@@ -105,6 +106,7 @@ train.app.add_typer(train_look.app)
 app.add_typer(train.app, name="train", help="Stage 1, the prior, and stage 2, the restorer.")
 app.command()(restoring.restore)
 app.command()(restoring.evaluate)
+app.command("app")(app_page.app)
 app.command()(doctor.doctor)
 app.command()(demo.demo)
 app.command()(demo.report)

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from restore.model import ModelFacts
     from restore.outcome import Outcome
 
-__all__ = ["evaluate", "restore"]
+__all__ = [
+    "ModelOption",
+    "evaluate",
+    "newest_restorer",
+    "open_finder_for",
+    "restore",
+    "settings_or_defaults",
+]
 
 ModelOption = Annotated[
     str | None,
@@ -84,7 +91,7 @@ def restore(
     from restore.pipeline import open_restorer
     from restore.sheet import check_sheet
 
-    place, settings = _settings(workspace)
+    place, settings = settings_or_defaults(workspace)
     given = {
         "faces": faces,
         "aligned": aligned or None,
@@ -103,8 +110,8 @@ def restore(
     jobs = plan_jobs(source, target)
     if sheet is not None:
         check_sheet(sheet)  # before hours of work, not after them
-    finder = _open_finder(settings)
-    restorer = open_restorer(model or _newest_restorer(place), config=config)
+    finder = open_finder_for(settings)
+    restorer = open_restorer(model or newest_restorer(place), config=config)
     if restorer.facts.warning:
         console.note(restorer.facts.warning)
     outcomes = []
@@ -136,9 +143,9 @@ def evaluate(
     from data_manifests.media import write_atomic
     from restore import evaluate as scoring
 
-    place, settings = _settings(workspace)
+    place, settings = settings_or_defaults(workspace)
     pairs, apart = scoring.pair_up(restored, reference)
-    finder = _open_finder(settings)
+    finder = open_finder_for(settings)
     scores: list[Score] = []
     results = scoring.evaluate(pairs, finder=finder, doubt=settings.restore.doubt)
     for result in console.track(results, total=len(pairs), label="comparing"):
@@ -155,7 +162,7 @@ def evaluate(
         raise typer.Exit(console.PARTIAL if scores else console.WRONG)
 
 
-def _settings(workspace: Path | None) -> tuple[Workspace | None, Settings]:
+def settings_or_defaults(workspace: Path | None) -> tuple[Workspace | None, Settings]:
     """The workspace and its settings; without one, the defaults: restoring needs no workspace."""
     from authface.sections import Settings
     from data_manifests.errors import ConfigError
@@ -168,7 +175,7 @@ def _settings(workspace: Path | None) -> tuple[Workspace | None, Settings]:
         return None, Settings()
 
 
-def _open_finder(settings: Settings) -> NamedFinder:
+def open_finder_for(settings: Settings) -> NamedFinder:
     """The ingest's face finder, less strict: degraded faces score lower."""
     from curation.faces import open_finder
 
@@ -195,7 +202,8 @@ def _with_options(config: Any, given: dict[str, Any]) -> Any:
     return parse_section(type(config), {**config.model_dump(), **wanted}, "an option")
 
 
-def _newest_restorer(place: Workspace | None) -> str:
+def newest_restorer(place: Workspace | None) -> str:
+    """The model/ folder of the workspace's newest restorer; raises ConfigError if there is none."""
     from data_manifests.errors import ConfigError
 
     found = [] if place is None else list(place.runs.glob("*/model/controlnet"))

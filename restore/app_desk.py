@@ -1,0 +1,267 @@
+"""What the web page does with a photo, without the page: find its faces, restore those picked.
+
+One look and one restoration run at a time, each with a decoding process of its own, so that
+somebody may look at a photo while another's is restored.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from curation.colour import to_srgb
+from curation.config import DecoderConfig
+from curation.faces import NamedFinder
+from curation.sandbox import Sandbox
+from data_manifests.config import parse_section
+from data_manifests.errors import AuthFaceError, InputError
+from data_manifests.media import write_atomic
+from data_manifests.store import file_sha256
+from restore.app_folder import AppFolder
+from restore.batch import plan_jobs
+from restore.compare import to_jpeg
+from restore.config import RestoreConfig
+from restore.cutting import Model, cut_faces
+from restore.looking import Looked, look_at
+from restore.outcome import FaceReport, Outcome, sidecar_of
+from restore.photo import restore_photo
+from restore.pipeline import Pixels, Restoration, Restorer
+
+__all__ = ["MOST_PIXELS", "Asked", "Desk", "Made", "Seen", "Tell", "plain_words"]
+
+MOST_PIXELS = 120_000_000  # of the input, and of the output after it was enlarged
+_DECODE_S = 60.0
+_SMOOTH = cv2.INTER_CUBIC
+_SHOWN = 1600  # px, long side of what the page shows
+
+Tell = Callable[[int, int], None]  # faces done, faces in all
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a visitor may decide; the rest is the server's."""
+
+    faces: str  # as in the settings: all, largest, 0,2 or a box
+    fidelity: float
+    seed: int
+    steps: int
+    upscale: float
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The faces of a photo, drawn into a picture of it; those with a reason can't be restored."""
+
+    preview: Path
+    faces: tuple[FaceReport, ...]
+
+    @property
+    def able(self) -> tuple[int, ...]:
+        """The numbers of the faces that can be restored."""
+        return tuple(face.index for face in self.faces if not face.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was done; `pairs` are (what is shown, before, after)."""
+
+    outcome: Outcome
+    pairs: tuple[tuple[str, Path, Path], ...]
+
+    @property
+    def files(self) -> tuple[Path, Path] | None:
+        """The output and its JSON file; none if no picture was written."""
+        target = self.outcome.target
+        return (target, sidecar_of(target)) if self.outcome.output_sha256 else None
+
+
+class Desk:
+    """A restorer, a face finder and decoding processes, for a page with many visitors."""
+
+    def __init__(self, restorer: Restorer, finder: NamedFinder, folder: AppFolder) -> None:
+        self.restorer = restorer
+        self.folder = folder
+        decoder = DecoderConfig(most_pixels=MOST_PIXELS, timeout_s=_DECODE_S)
+        # A finder's model keeps state while it runs: each of the two gets its own.
+        self._looking = _Seat(finder, Sandbox(decoder), threading.Lock())
+        self._restoring = _Seat(replace(finder, _find=None), Sandbox(decoder), threading.Lock())
+
+    def close(self) -> None:
+        """Stop the decoding processes."""
+        self._looking.sandbox.close()
+        self._restoring.sandbox.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def look(self, upload: Path) -> Seen:
+        """The photo's faces, numbered as `restore` numbers them; raises InputError."""
+        _check_upload(upload)
+        config = replace_settings(self.restorer.config, faces="all", aligned=False)
+        model = Model(self.restorer.facts.size, self.restorer.steps)
+        seat = self._looking
+        with seat.lock, self.folder.work() as place:
+            photo = seat.sandbox.read(upload)
+            srgb_HWC = to_srgb(photo.pixels_HWC, photo.facts.icc)
+            cuts, skipped = cut_faces(srgb_HWC, seat.finder, model, config, file_sha256(upload))
+            reports = [*(cut.report for cut in cuts), *skipped]
+            faces = tuple(sorted(reports, key=lambda face: face.index))
+            preview = place / "faces.jpg"
+            write_atomic(preview, _numbered(srgb_HWC, faces))
+        return Seen(preview, faces)
+
+    def restore(self, upload: Path, asked: Asked, tell: Tell = lambda done, total: None) -> Made:
+        """The photo with the faces that were asked for restored; raises InputError.
+
+        The output has the upload's name, and its format where that can be written.
+        """
+        _check_upload(upload)
+        if not asked.faces.strip():
+            raise InputError("No face is picked.", "Pick at least one face to restore.")
+        config = self._config(asked)
+        seat = self._restoring
+        with seat.lock, self.folder.work() as place:
+            facts = seat.sandbox.look(upload)
+            _check_output(facts.width, facts.height, config.upscale)
+            source = place / "in" / upload.name
+            source.parent.mkdir()
+            shutil.copyfile(upload, source)  # the upload may be ten minutes old before we end
+            out = place / "out"
+            out.mkdir()
+            outcome = restore_photo(
+                source,
+                plan_jobs(source, out)[0].target,
+                restorer=_Watched(self.restorer, config, tell),
+                finder=seat.finder,
+                read=lambda path: seat.sandbox.read(path, writable=True),
+            )
+            looked = look_at(outcome, seat.sandbox.read)
+            pairs = tuple(_pairs(looked, place)) if looked is not None else ()
+        return Made(outcome, pairs)
+
+    def _config(self, asked: Asked) -> RestoreConfig:
+        return replace_settings(
+            self.restorer.config,
+            faces=asked.faces,
+            fidelity=asked.fidelity,
+            seed=asked.seed,
+            steps=asked.steps,
+            upscale=asked.upscale,
+            colour=asked.colour,
+            aligned=False,
+            keep_private=False,
+            overwrite=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    finder: NamedFinder
+    sandbox: Sandbox
+    lock: threading.Lock
+
+
+class _Watched(Restorer):
+    """A restorer with a visitor's settings, which tells how many faces are done.
+
+    It shares the weights of the one that it was made from.
+    """
+
+    def __init__(self, restorer: Restorer, config: RestoreConfig, tell: Tell) -> None:
+        self.__dict__.update(copy.copy(restorer).__dict__)
+        self.config = config
+        self.steps = config.steps_for(tiny=restorer.facts.tiny)
+        self._tell = tell
+
+    def restore_each(
+        self, faces: Sequence[Pixels], *, seeds: Sequence[int], fidelity: float | None = None
+    ) -> Iterator[Restoration]:
+        self._tell(0, len(faces))
+        results = super().restore_each(faces, seeds=seeds, fidelity=fidelity)
+        for done, result in enumerate(results, start=1):
+            self._tell(done, len(faces))
+            yield result
+
+
+def replace_settings(config: RestoreConfig, **values: object) -> RestoreConfig:
+    """The settings with some changed, and checked; raises ConfigError."""
+    return parse_section(RestoreConfig, {**config.model_dump(), **values}, "the page")
+
+
+def plain_words(error: AuthFaceError) -> str:
+    """What a visitor is told: not how the server is set up, nor where its files lie."""
+    advice = "" if "[" in error.todo or "authface.toml" in error.todo else error.todo
+    return f"{error.wrong} {advice}".strip()
+
+
+def _check_upload(upload: Path) -> None:
+    if not upload.is_file():
+        raise InputError("This photo was deleted after ten minutes.", "Upload it again.")
+
+
+def _check_output(width: int, height: int, upscale: float) -> None:
+    if width * height * upscale**2 > MOST_PIXELS:
+        size = f"{width * upscale / 1000:.1f} x {height * upscale / 1000:.1f} thousand pixels"
+        raise InputError(
+            f"Enlarged {upscale:g} times, this photo would have {size}.",
+            f"At most {MOST_PIXELS / 1e6:g} million pixels are made: enlarge it less.",
+        )
+
+
+def _numbered(srgb_HWC: NDArray[np.uint8], faces: Sequence[FaceReport]) -> bytes:
+    """The photo as JPEG with a numbered box around each face, grey where it can't be restored."""
+    height, width = srgb_HWC.shape[:2]
+    share = min(1.0, _SHOWN / max(height, width))
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    small_HWC = cv2.resize(srgb_HWC, size, interpolation=cv2.INTER_AREA)
+    picture = Image.fromarray(small_HWC)
+    draw = ImageDraw.Draw(picture)
+    line = max(2, round(max(size) / 400))
+    font = ImageFont.load_default(max(14, round(max(size) / 40)))
+    for face in faces:
+        ink = (150, 150, 150) if face.reason else (255, 214, 0)
+        left, top, right, bottom = (
+            v * share for v in (face.box.left, face.box.top, face.box.right, face.box.bottom)
+        )
+        draw.rectangle((left, top, right, bottom), outline=ink, width=line)
+        text = f" {face.index} "
+        at = (left, max(0.0, top - draw.textbbox((0, 0), text, font)[3] - line))
+        draw.rectangle(draw.textbbox(at, text, font), fill=ink)
+        draw.text(at, text, (0, 0, 0), font)
+    return to_jpeg(np.asarray(picture), _SHOWN)
+
+
+def _pairs(looked: Looked, place: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Pictures to compare: the whole photo, and each restored face."""
+    if looked.after_HWC is None:
+        return
+    shown = [("Whole photo", looked.before_HWC, looked.after_HWC)]
+    shown += [(f"Face {z.face.index}", z.before_HWC, z.after_HWC) for z in looked.zooms]
+    for number, (label, before_HWC, after_HWC) in enumerate(shown):
+        before, after = place / f"before-{number}.jpg", place / f"after-{number}.jpg"
+        write_atomic(after, to_jpeg(after_HWC, _SHOWN, made=True))
+        size = after_HWC.shape[1::-1]  # larger where the photo was enlarged
+        same = before_HWC.shape == after_HWC.shape
+        shown_HWC = before_HWC if same else cv2.resize(before_HWC, size, interpolation=_SMOOTH)
+        write_atomic(before, to_jpeg(shown_HWC, _SHOWN))
+        yield label, before, after

@@ -1,0 +1,102 @@
+"""What the web page says: its words and small pieces of HTML, all of them escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from restore.app_desk import Made, Seen
+from restore.app_folder import KEPT_S
+from restore.app_guard import MOST_UPLOAD
+from restore.model import ModelFacts
+from restore.outcome import NOT_ASKED, FaceReport
+
+__all__ = ["CSS", "choices", "footer", "found_words", "heading", "made_words", "table"]
+
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.af-warn { border: 1px solid #d9a400; border-left-width: 6px; background: #fff7dc; color: #3d2f00;
+  border-radius: 6px; padding: 10px 14px; margin: 6px 0; }
+.af-said { margin: 4px 0; line-height: 1.5; }
+.af-foot { color: var(--body-text-color-subdued); font-size: 13px; line-height: 1.5; }
+.af-table { width: 100%; border-collapse: collapse; font-size: 14px; }
+.af-table th, .af-table td { text-align: left; padding: 6px 10px 6px 0; vertical-align: top;
+  border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.af-empty { border: 1px dashed var(--border-color-primary); border-radius: 8px; padding: 60px 24px;
+  text-align: center; color: var(--body-text-color-subdued); }
+"""
+
+
+def heading(facts: ModelFacts) -> str:
+    """The top of the page: what it is for, and what it is not for."""
+    tiny = (
+        f'<div class="af-warn" role="note">{escape(facts.warning)}</div>' if facts.warning else ""
+    )
+    return (
+        '<h1 style="font-size: 26px; margin: 0 0 6px">Restore faces in a photo</h1>'
+        '<div class="af-warn" role="note"><b>A restored face is a guess.</b> A model makes it up '
+        "from what is left in the picture, and it can look like somebody else. Do not use it to "
+        f"identify anyone.</div>{tiny}"
+    )
+
+
+def footer(facts: ModelFacts) -> str:
+    """The bottom of the page: what is taken, what becomes of it, which model works."""
+    minutes = f"{KEPT_S / 60:.0f} minutes"
+    return (
+        '<div class="af-foot">JPEG, PNG, TIFF, WebP, HEIC and RAW, up to '
+        f"{MOST_UPLOAD // 1_000_000} MB. A photo is deleted from this server at most {minutes} "
+        f"after it was uploaded, a result {minutes} after it was made; closing the server deletes "
+        "all of them. Outputs say in their metadata that a model made faces in them. Position and "
+        f"serial numbers are left out. Model {escape(facts.name)}, {facts.sha256[:12]}.</div>"
+    )
+
+
+def choices(seen: Seen) -> list[tuple[str, int]]:
+    """The faces that can be picked, with their sizes."""
+    return [
+        (f"{face.index}: {face.box.width:.0f} x {face.box.height:.0f} px", face.index)
+        for face in seen.faces
+        if not face.reason
+    ]
+
+
+def found_words(seen: Seen) -> str:
+    """How many faces there are, and why some can't be restored."""
+    if not seen.faces:
+        return _said("No face was found in this photo, so there is nothing to restore.")
+    count = len(seen.faces)
+    found = "1 face was found." if count == 1 else f"{count} faces were found."
+    whys = [f"Face {f.index} can't be restored: {f.reason}." for f in seen.faces if f.reason]
+    return _said(" ".join([found, *whys]))
+
+
+def made_words(made: Made) -> str:
+    """What became of the photo, with the remarks of reading and writing it."""
+    outcome = made.outcome
+    notes = "".join(f"<li>{escape(note)}</li>" for note in outcome.notes)
+    listed = f'<ul style="margin: 4px 0 0 18px; list-style: disc">{notes}</ul>' if notes else ""
+    done = sum(face.status == "restored" for face in outcome.faces)
+    words = f"{done} of {sum(f.reason != NOT_ASKED for f in outcome.faces)} picked faces restored."
+    if made.files is None:
+        words = "No face was restored, so there is no picture to download."
+    return _said(words) + listed
+
+
+def table(faces: Sequence[FaceReport]) -> str:
+    """One row per face: what became of it and why."""
+    rows = "".join(
+        f"<tr><td>{face.index}</td><td>{escape(_status(face))}</td><td>{escape(face.reason)}</td>"
+        f"<td>{'' if face.seed is None else face.seed}</td></tr>"
+        for face in faces
+    )
+    head = "<tr><th>face</th><th>status</th><th>why</th><th>its seed</th></tr>"
+    return f'<table class="af-table">{head}{rows}</table>'
+
+
+def _status(face: FaceReport) -> str:
+    return "left as it is" if face.reason == NOT_ASKED else face.status
+
+
+def _said(words: str) -> str:
+    return f'<p class="af-said" role="status">{escape(words)}</p>'
