@@ -45,8 +45,6 @@ def serving(
             "Name a file of users with --password-file, or leave --host out.",
         )
     with _environment(desk.folder.path):
-        import gradio
-
         from restore.app_page import build
         from restore.app_words import CSS
 
@@ -60,7 +58,7 @@ def serving(
                 max_file_size=MOST_UPLOAD,
                 allowed_paths=[],
                 blocked_paths=_blocked(desk.folder.path),
-                theme=gradio.themes.Default(font=_FONTS, font_mono=["monospace"]),
+                theme=_theme(),
                 css=CSS,
                 footer_links=["api"],
                 share=False,
@@ -97,6 +95,16 @@ def _environment(folder: Path) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _theme() -> Any:
+    """Gradio's own looks with this machine's fonts, and small words dark enough to be read."""
+    import gradio
+
+    theme = gradio.themes.Default(font=_FONTS, font_mono=["monospace"])
+    small = {"body_text_color_subdued": "*neutral_600", "block_info_text_color": "*neutral_600"}
+    small |= {f"{name}_dark": "*neutral_400" for name in list(small)}
+    return theme.set(**small)
 
 
 def _middleware(desk: Desk, host: str) -> Any:

@@ -237,7 +237,7 @@ def _numbered(srgb_HWC: NDArray[np.uint8], faces: Sequence[FaceReport]) -> bytes
     picture = Image.fromarray(small_HWC)
     draw = ImageDraw.Draw(picture)
     line = max(2, round(max(size) / 400))
-    font = ImageFont.load_default(max(14, round(max(size) / 40)))
+    font = ImageFont.load_default(max(18, round(max(size) / 28)))
     for face in faces:
         ink = (150, 150, 150) if face.reason else (255, 214, 0)
         left, top, right, bottom = (

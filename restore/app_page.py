@@ -85,7 +85,7 @@ class _Choice:
             interactive=False,
             buttons=["fullscreen"],
             visible=False,
-            height=420,
+            elem_id="af-faces",
         )
         picked = gr.CheckboxGroup(
             label="Which faces to restore", show_select_all=True, visible=False
@@ -125,7 +125,7 @@ class _Result:
         words, faces = gr.HTML(visible=False), gr.HTML(visible=False)
         with gr.Row():
             download = gr.DownloadButton("Download the photo", variant="primary", visible=False)
-            record = gr.DownloadButton("Download the record (JSON)", visible=False)
+            record = gr.DownloadButton("Download its record", visible=False)
         return cls(empty, which, slider, words, faces, download, record, gr.State([]))
 
     @property
@@ -142,8 +142,8 @@ class _Result:
         ]
 
 
-_EMPTY = """<div class="af-empty">The result will stand here: before and after with a slider, what
-became of each face, and the photo to download at its full size.</div>"""
+_EMPTY = """<div class="af-empty">The result will be shown here: before and after with a slider,
+what became of each face, and the photo to download at its full size.</div>"""
 
 
 def _settings(desk: Desk) -> list[Any]:

@@ -19,9 +19,12 @@ CSS = """
   border-radius: 6px; padding: 10px 14px; margin: 6px 0; }
 .af-said { margin: 4px 0; line-height: 1.5; }
 .af-foot { color: var(--body-text-color-subdued); font-size: 13px; line-height: 1.5; }
-.af-table { width: 100%; border-collapse: collapse; font-size: 14px; }
-.af-table th, .af-table td { text-align: left; padding: 6px 10px 6px 0; vertical-align: top;
-  border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.gradio-container .af-table { width: 100%; border-collapse: collapse; font-size: 14px; }
+.gradio-container :is(.af-table, .af-table tr) { border: 0; }
+#af-faces img { max-height: 460px; }
+.gradio-container .af-table :is(th, td) { text-align: left; padding: 6px 12px 6px 0; border: 0;
+  border-bottom: 1px solid var(--border-color-primary); vertical-align: top;
+  overflow-wrap: anywhere; }
 .af-empty { border: 1px dashed var(--border-color-primary); border-radius: 8px; padding: 60px 24px;
   text-align: center; color: var(--body-text-color-subdued); }
 """
