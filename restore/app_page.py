@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -210,7 +209,7 @@ def _no_result() -> list[Update]:
 
 
 def _restoring(desk: Desk) -> Callable[..., list[Update]]:
-    def restore(  # noqa: PLR0913, PLR0917 (one argument per control of the page)
+    def restore_on_page(  # noqa: PLR0913, PLR0917 (one argument per control of the page)
         photo: str | None,
         faces: list[int],
         fidelity: float,
@@ -224,7 +223,7 @@ def _restoring(desk: Desk) -> Callable[..., list[Update]]:
         asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour)
         return _filled(_made(desk, photo, asked, progress))
 
-    return restore
+    return restore_on_page  # its name is taken for a program's address, even where there is none
 
 
 def _made(desk: Desk, photo: str | None, asked: Asked, progress: Any) -> Made:
@@ -285,16 +284,16 @@ def _add_api(desk: Desk, settings: Sequence[Any]) -> None:
         upscale: float,
         colour: str,
         progress: Any = gr.Progress(),
-    ) -> tuple[str | None, Any]:
+    ) -> tuple[str | None, str]:
         asked = Asked(faces, fidelity, int(seed or 0), int(steps), upscale, colour)
         outcome = _made(desk, photo, asked, progress).outcome
-        record = json.loads(sidecar_of(outcome.target).read_text(encoding="utf-8"))
-        return (str(outcome.target) if outcome.output_sha256 else None), record
+        output = str(outcome.target) if outcome.output_sha256 else None
+        return output, str(sidecar_of(outcome.target))
 
     with gr.Column(visible=False):
         photo, wanted = gr.File(label="photo"), gr.Textbox("all", label="faces")
         found, output = gr.JSON(label="faces"), gr.File(label="restored photo")
-        record = gr.JSON(label="record")
+        record = gr.File(label="record")
         for_faces, for_photo = gr.Button(), gr.Button()
     look = {"concurrency_id": "look", "concurrency_limit": 1}
     model = {"concurrency_id": "model", "concurrency_limit": 1}
