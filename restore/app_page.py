@@ -14,7 +14,7 @@ import gradio as gr
 
 from data_manifests.errors import AuthFaceError, InputError
 from restore.app_desk import Asked, Desk, Made, plain_words
-from restore.app_words import choices, footer, found_words, heading, made_words, table
+from restore.app_words import choices, footer, found_words, heading, made_words, table, trouble
 from restore.outcome import sidecar_of
 
 __all__ = ["build"]
@@ -184,8 +184,10 @@ def _settings(desk: Desk) -> list[Any]:
 
 
 def _look(desk: Desk, upload: str) -> list[Update]:
-    with _plainly():
+    try:
         seen = desk.look(Path(upload))
+    except Exception as error:
+        return [gr.update(value=trouble(_words(error)), visible=True), *_cleared()[1:]]
     listed = choices(seen)
     return [
         gr.update(value=found_words(seen), visible=True),
@@ -221,7 +223,12 @@ def _restoring(desk: Desk) -> Callable[..., list[Update]]:
     ) -> list[Update]:
         names = ",".join(str(int(number)) for number in faces)
         asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour)
-        return _filled(_made(desk, photo, asked, progress))
+        try:
+            return _filled(_made(desk, photo, asked, progress))
+        except Exception as error:
+            empty, which, slider, _, *rest = _no_result()
+            said = gr.update(value=trouble(_words(error)), visible=True)
+            return [empty, which, slider, said, *rest]
 
     return restore_on_page  # its name is taken for a program's address, even where there is none
 
@@ -232,11 +239,10 @@ def _made(desk: Desk, photo: str | None, asked: Asked, progress: Any) -> Made:
         faces = "1 face" if left == 1 else f"{left} faces"
         progress((done, total), desc=f"{faces} to restore" if left else "Writing", unit="faces")
 
-    with _plainly():
-        if photo is None:
-            raise InputError("There is no photo.", "Upload one first.")
-        progress(0, desc="Reading")
-        return desk.restore(Path(photo), asked, tell)
+    if photo is None:
+        raise InputError("There is no photo.", "Upload one first.")
+    progress(0, desc="Reading")
+    return desk.restore(Path(photo), asked, tell)
 
 
 def _filled(made: Made) -> list[Update]:
@@ -286,7 +292,8 @@ def _add_api(desk: Desk, settings: Sequence[Any]) -> None:
         progress: Any = gr.Progress(),
     ) -> tuple[str | None, str]:
         asked = Asked(faces, fidelity, int(seed or 0), int(steps), upscale, colour)
-        outcome = _made(desk, photo, asked, progress).outcome
+        with _plainly():
+            outcome = _made(desk, photo, asked, progress).outcome
         output = str(outcome.target) if outcome.output_sha256 else None
         return output, str(sidecar_of(outcome.target))
 
@@ -305,16 +312,16 @@ def _add_api(desk: Desk, settings: Sequence[Any]) -> None:
 
 @contextlib.contextmanager
 def _plainly() -> Iterator[None]:
-    """Errors in words for a visitor; how the server failed is told in its log only."""
+    """Errors as Gradio hands them to a program."""
     try:
         yield
-    except AuthFaceError as error:
-        raise _told(plain_words(error)) from error
     except Exception as error:
-        log.exception("a visitor's photo")
-        raise _told("Something went wrong on the server. Please tell whoever runs it.") from error
+        raise gr.Error(_words(error), print_exception=False) from error
 
 
-def _told(words: str) -> Exception:
-    shown: Exception = gr.Error(words, duration=None, title="Not done", print_exception=False)
-    return shown
+def _words(error: Exception) -> str:
+    """What a visitor is told; how the server itself failed is told in its log only."""
+    if isinstance(error, AuthFaceError):
+        return plain_words(error)
+    log.error("a visitor's photo", exc_info=error)
+    return "Something went wrong on the server. Please tell whoever runs it."

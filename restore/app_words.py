@@ -11,7 +11,16 @@ from restore.app_guard import MOST_UPLOAD
 from restore.model import ModelFacts
 from restore.outcome import NOT_ASKED, FaceReport
 
-__all__ = ["CSS", "choices", "footer", "found_words", "heading", "made_words", "table"]
+__all__ = [
+    "CSS",
+    "choices",
+    "footer",
+    "found_words",
+    "heading",
+    "made_words",
+    "table",
+    "trouble",
+]
 
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
@@ -48,7 +57,7 @@ def footer(facts: ModelFacts) -> str:
     minutes = f"{KEPT_S / 60:.0f} minutes"
     return (
         '<div class="af-foot">JPEG, PNG, TIFF, WebP, HEIC and RAW, up to '
-        f"{MOST_UPLOAD // 1_000_000} MB. A photo is deleted from this server at most {minutes} "
+        f"{MOST_UPLOAD // 2**20} MB. A photo is deleted from this server at most {minutes} "
         f"after it was uploaded, a result {minutes} after it was made; closing the server deletes "
         "all of them. Outputs say in their metadata that a model made faces in them. Position and "
         f"serial numbers are left out. Model {escape(facts.name)}, {facts.sha256[:12]}.</div>"
@@ -95,6 +104,11 @@ def table(faces: Sequence[FaceReport]) -> str:
     )
     head = "<tr><th>face</th><th>status</th><th>why</th><th>its seed</th></tr>"
     return f'<table class="af-table">{head}{rows}</table>'
+
+
+def trouble(words: str) -> str:
+    """What went wrong."""
+    return f'<div class="af-warn" role="alert">{escape(words)}</div>'
 
 
 def _status(face: FaceReport) -> str:
