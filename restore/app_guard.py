@@ -218,16 +218,14 @@ def _is_own(url: str, host: str) -> bool:
 
 
 async def _whole(receive: Receive) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
-        if message["type"] != "http.request":
-            return body
         body += message.get("body", b"")
         if len(body) > _MOST_WORDS:
             raise _RefusedError(413, "The request is too long.")
-        if not message.get("more_body"):
-            return body
+        if not message.get("more_body"):  # the end, or the browser has gone
+            return bytes(body)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
