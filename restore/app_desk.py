@@ -168,6 +168,7 @@ class Desk:
             steps=asked.steps,
             upscale=asked.upscale,
             colour=asked.colour,
+            upscaler=None,
             aligned=False,
             keep_private=False,
             overwrite=False,

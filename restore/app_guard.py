@@ -38,7 +38,8 @@ _WRITE = re.compile(
 )
 _FILE = "/gradio_api/file="
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-# Gradio's page has scripts and styles in it; no address but this server's may be asked by any.
+# Gradio's page has scripts and styles in it, and makes its HTML from templates by eval; none of
+# them may ask any address but this server's.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "

@@ -314,6 +314,9 @@ def test_too_much_too_large_and_half_requests_leave_the_server_alive(
     monkeypatch.setattr(app_guard, "_MOST_HELD", 0)
     assert site.upload("a.jpg", jpeg).status_code == 503
     monkeypatch.undo()
+    monkeypatch.setattr(app_guard, "_WORDS_S", 0.2)
+    slow = raw(site, "POST", f"{API}/call/faces", {"content-length": "100"})
+    assert slow.status == 408
     names = site.upload("../../../evil.jpg", jpeg).json()
     assert all(Path(name).resolve().is_relative_to(site.folder) for name in names)
     assert site.upload("a.jpg", jpeg).status_code == 200

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from authface.cli import app
 from data_manifests.errors import InputError
 from data_manifests.records import Box
 from restore.looking import Looked, Zoom
@@ -67,3 +69,19 @@ def test_no_sheet_without_faces_and_no_photo_is_overwritten(tmp_path: Path) -> N
         ContactSheet(photo)
     with pytest.raises(InputError, match="no name for a JPEG"):
         ContactSheet(tmp_path / "faces.png")
+
+
+def test_the_command_writes_the_sheet_and_refuses_a_photos_name_before_it_works(
+    photo: Path, restorer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["restore", str(photo), "out.png", "--model", str(restorer_folder)]
+    (tmp_path / "mine.jpg").write_bytes(b"x")
+    refused = CliRunner().invoke(app, [*words, "--sheet", "mine.jpg"])
+    assert isinstance(refused.exception, InputError)
+    assert not (tmp_path / "out.png").exists()
+    done = CliRunner().invoke(app, [*words, "--sheet", "faces.jpg", "--page", "page.html"])
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / "faces.jpg") as sheet:
+        assert sheet.width > 1900
+    assert "Face 0: " in (tmp_path / "page.html").read_text()
