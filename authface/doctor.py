@@ -46,6 +46,7 @@ PACKAGES = (
     ("open_clip_torch", "training", True),
     ("duckdb", "tables", False),
     ("gradio", "app", False),
+    ("c2pa-python", "c2pa", False),
     ("ray", "scale", False),
 )
 
