@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from authface import console
-from authface.restoring import (
+from authface.restorers import (
     ModelOption,
     newest_restorer,
     open_finder_for,

@@ -22,6 +22,7 @@ from authface import (
     doctor,
     drafting,
     erasing,
+    evaluating,
     exchange,
     manifest,
     manifest_look,
@@ -105,7 +106,7 @@ train.app.add_typer(train_export.app)
 train.app.add_typer(train_look.app)
 app.add_typer(train.app, name="train", help="Stage 1, the prior, and stage 2, the restorer.")
 app.command()(restoring.restore)
-app.command()(restoring.evaluate)
+app.command()(evaluating.evaluate)
 app.command("app")(app_page.app)
 app.command()(doctor.doctor)
 app.command()(demo.demo)

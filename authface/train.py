@@ -16,11 +16,12 @@ from authface.presets import ConfigOption, with_file
 from authface.settings import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
+    from data_manifests.config import Section
     from data_manifests.media import Workspace
     from training.config import RunConfig
     from training.journal import Step
 
-    C = TypeVar("C", bound=RunConfig)
+    C = TypeVar("C", bound=Section)
 
 __all__ = ["SetOption", "app", "listen", "make_config"]
 

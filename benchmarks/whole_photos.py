@@ -97,9 +97,7 @@ def show_time(portraits: Path, root: Path, seconds: float) -> None:
     start = time.perf_counter()
     with Sandbox() as sandbox:
         for job in jobs:
-            restore_photo(
-                job.source, job.target, restorer=restorer, finder=finder, read=sandbox.read
-            )
+            restore_photo(job.source, job.target, restorer=restorer, finder=finder, sandbox=sandbox)
     alone, faces = time.perf_counter() - start, restorer.asked
     restorer = Waiting(seconds, config)
     start = time.perf_counter()

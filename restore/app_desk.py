@@ -153,7 +153,7 @@ class Desk:
                 plan_jobs(source, out)[0].target,
                 restorer=_Watched(self.restorer, config, tell),
                 finder=seat.finder,
-                read=lambda path: seat.sandbox.read(path, writable=True),
+                sandbox=seat.sandbox,
             )
             looked = look_at(outcome, seat.sandbox.read)
             pairs = tuple(_pairs(looked, place)) if looked is not None else ()

@@ -25,9 +25,17 @@ from restore.cutting import Cut
 from restore.enlarge import Upscaler
 from restore.kit import Kit, Tried, open_kit
 from restore.outcome import Outcome
-from restore.photo import Prepared, Source, begin, check_target, finish, prepare, timed
+from restore.photo import (
+    Prepared,
+    Source,
+    begin,
+    check_target,
+    finish,
+    open_source,
+    prepare,
+    timed,
+)
 from restore.pipeline import Restorer
-from restore.provenance import read_carried
 from restore.resume import find_done
 from restore.stream import Budget, Hold, ahead
 
@@ -96,8 +104,10 @@ def restore_jobs(
     ConfigError before the first photo where a key or certificate of the settings is wrong.
     """
     kit = open_kit(restorer, finder, upscaler=upscaler, may_embed=may_embed)
-    for note in (*kit.guard.notes, *kit.writer.notes):
+    for note in kit.guard.notes:
         log.info("%s", note)
+    for note in kit.writer.notes:
+        log.warning("%s", note)
     with contextlib.ExitStack() as stack:
         sandboxes = _Sandboxes(stack)
         work = _Work(kit, sandboxes, again=again)
@@ -176,12 +186,9 @@ class _Work:
     def _read(self, item: _Item) -> _Item:
         spent = item.outcome.seconds.get("read", 0.0)
         with timed(item.outcome.seconds, "read"):
-            sandbox, path = self.sandboxes.mine(), item.outcome.source
-            photo = sandbox.read(path, writable=True)
-            private = self.kit.config.keep_private
-            carried = read_carried(path, keep_private=private, read=sandbox.blocks)
+            source = open_source(item.outcome.source, self.sandboxes.mine(), self.kit)
         item.outcome.seconds["read"] += spent
-        return replace(item, source=Source(photo, carried))
+        return replace(item, source=source)
 
     def prepare(self, item: _Item) -> _Item:
         """Find and cut the faces."""

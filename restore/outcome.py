@@ -134,7 +134,7 @@ def _sidecar(outcome: Outcome, config: RestoreConfig) -> dict[str, Any]:
         "model": _model(outcome.model),
         "finder": outcome.finder,
         "key": outcome.key,
-        "settings": config.model_dump(mode="json", exclude={"doubt", "overwrite"}),
+        "settings": config.model_dump(mode="json", exclude={"doubt", "overwrite", "c2pa"}),
         "faces": [
             {k: v for k, v in asdict(f).items() if v not in (None, "")} for f in outcome.faces
         ],
@@ -153,4 +153,5 @@ def _model(facts: ModelFacts | None) -> dict[str, Any] | None:
         "base": facts.base,
         "trained_steps": facts.trained_steps,
         "tiny": facts.tiny,
+        "loras": list(facts.loras),
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from curation.colour import to_srgb
 from curation.decode import DecodedPhoto, Pixels, read_photo
 from curation.faces import NamedFinder
+from curation.sandbox import Sandbox
 from data_manifests.errors import InputError
 from data_manifests.media import write_atomic
 from data_manifests.store import file_sha256
@@ -43,6 +44,7 @@ __all__ = [
     "begin",
     "check_target",
     "finish",
+    "open_source",
     "prepare",
     "restore_photo",
     "timed",
@@ -75,25 +77,34 @@ def restore_photo(
     *,
     restorer: Restorer,
     finder: NamedFinder,
-    read: Callable[[Path], DecodedPhoto] = read_photo,
+    sandbox: Sandbox | None = None,
     upscaler: Upscaler | None = None,
 ) -> Outcome:
     """What was done, after `target` and the JSON file beside it were written.
 
     The settings are the restorer's. If no face could be restored no picture is written: a copy of
-    the input would pass for a result. Raises UnreadablePhoto, InputError and StorageError.
+    the input would pass for a result. A stranger's file is opened in a `sandbox`, else in this
+    process. Raises UnreadablePhoto, InputError and StorageError.
     """
     kit = open_kit(restorer, finder, upscaler=upscaler)
     format_of(target)
     check_target(source, target, overwrite=kit.config.overwrite)
     outcome = begin(source, target, kit, file_sha256(source))
     with timed(outcome.seconds, "read"):
-        carried = read_carried(source, keep_private=kit.config.keep_private)
-        decoded = Source(read(source), carried)
+        decoded = open_source(source, sandbox, kit)
     prepared = prepare(outcome, decoded, kit)
     with timed(outcome.seconds, "restore"):
         tried = kit.run(prepared.cuts) if prepared.cuts else []
     return finish(prepared, tried, kit)
+
+
+def open_source(path: Path, sandbox: Sandbox | None, kit: Kit) -> Source:
+    """The decoded photo, its pixels the caller's if a sandbox read it, and its metadata."""
+    private = kit.config.keep_private
+    if sandbox is None:
+        return Source(read_photo(path), read_carried(path, keep_private=private))
+    photo = sandbox.read(path, writable=True)
+    return Source(photo, read_carried(path, keep_private=private, read=sandbox.blocks))
 
 
 def begin(source: Path, target: Path, kit: Kit, input_sha256: str = "") -> Outcome:
