@@ -112,14 +112,15 @@ def resume(
 ) -> None:
     """Put a checkpoint's state in place; CheckpointError if it belongs to other weights."""
     put_weights(stage, checkpoint)
-    put_moments(optimizer, _weights(stage.groups), checkpoint.tensors["optimizer"])
+    stored = _of(stage.groups, checkpoint.tensors["optimizer"])
+    put_moments(optimizer, _weights(stage.groups), stored)
     if upkeep is not None:
         upkeep.restore(checkpoint)
 
 
 def put_weights(stage: Stage, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's weights in place; CheckpointError if they are of another model."""
-    weights, stored = _weights(stage.groups), checkpoint.tensors["weights"]
+    weights, stored = _weights(stage.groups), _of(stage.groups, checkpoint.tensors["weights"])
     if {n: p.shape for n, p in weights.items()} != {n: t.shape for n, t in stored.items()}:
         raise CheckpointError(
             "The checkpoint's weights do not fit this model.", "Resume with the base it began with."
@@ -200,6 +201,16 @@ def _fault(loss: float, norms: Mapping[str, float], step: int) -> NotFiniteError
         f"At step {step + 1} {what} is not a finite number; the weights were not touched.",
         "Resume with a lower lr, or with precision = fp32.",
     )
+
+
+def _of(groups: Sequence[Group], stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's tensors of the groups that are trained here.
+
+    Critics that nothing listens to are not trained. Checkpoints of runs begun when they still were
+    hold them; no other group's weights were ever moved by them.
+    """
+    names = {group.name for group in groups}
+    return {name: value for name, value in stored.items() if name.partition(".")[0] in names}
 
 
 def _weights(groups: Sequence[Group]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import threading
@@ -17,7 +18,7 @@ from data_manifests.errors import InputError
 from data_manifests.media import Workspace
 from data_manifests.records import Sample
 from data_manifests.store import Store
-from training.checkpoint import newest
+from training.checkpoint import newest, save
 from training.config import FacialConfig, PriorConfig, RestorerConfig
 from training.journal import Step, read_journal
 from training.readers import open_pool, reader_count
@@ -35,7 +36,8 @@ def run(kind: str, filled: Filled, base: Path, name: str, **more: Any) -> Iterat
     place: dict[str, Any] = {"store": store, "workspace": workspace, "name": name, "resume": True}
     if kind == "prior":
         return train_prior(PriorConfig(base=str(base), **shared), **place)
-    config = RestorerConfig(facial=FacialConfig(width=8, least_signal=0.0), **shared)
+    facial = FacialConfig(width=8, least_signal=0.0)
+    config = RestorerConfig(**{"facial": facial, **shared})
     return train_restorer(config, prior=base, **place)
 
 
@@ -88,6 +90,44 @@ def test_a_run_may_be_killed_and_the_number_of_readers_changed(
         rest = [s.step for s in run("prior", filled, tiny_base, name, readers=2 - readers)]
         assert rest[0] == last
         assert end_of(filled, name) == end_of(filled, "whole")
+
+
+UNHEARD = FacialConfig(width=8, gan_weight=0.0, gram_weight=0.0)
+
+
+def test_a_restorer_without_facial_loss_goes_on_and_loses_no_bit(
+    filled: Filled, tiny_base: Path
+) -> None:
+    list(run("restorer", filled, tiny_base, "whole", facial=UNHEARD))
+    _two_steps(filled, tiny_base)
+    assert len(list(run("restorer", filled, tiny_base, "halting", facial=UNHEARD))) == 2
+    assert end_of(filled, "halting") == end_of(filled, "whole")
+
+
+def test_critics_in_a_checkpoint_that_nothing_listens_to_are_left_aside(
+    filled: Filled, tiny_base: Path
+) -> None:
+    """As in runs of weight 0 that were begun when critics were trained in any case."""
+    list(run("restorer", filled, tiny_base, "whole", facial=UNHEARD))
+    _two_steps(filled, tiny_base)
+    saved = newest(filled[0].runs / "halting" / "checkpoints")
+    assert saved is not None
+    critic = {"critics.eyes.head.weight": torch.ones(8, 4, 3, 3)}
+    more = {f"{name}|exp_avg": value for name, value in critic.items()}
+    tensors = {
+        "weights": saved.tensors["weights"] | critic,
+        "optimizer": saved.tensors["optimizer"] | more,
+    }
+    folder = filled[0].runs / "halting" / "checkpoints"
+    save(folder, dataclasses.replace(saved, tensors=tensors), keep=1)
+    assert len(list(run("restorer", filled, tiny_base, "halting", facial=UNHEARD))) == 2
+    assert end_of(filled, "halting") == end_of(filled, "whole")
+
+
+def _two_steps(filled: Filled, base: Path) -> None:
+    steps = run("restorer", filled, base, "halting", facial=UNHEARD)
+    with contextlib.closing(steps):  # type: ignore[type-var]
+        assert next(s.step for s in steps if s.step == 3) == 3
 
 
 def test_with_no_readers_the_training_thread_reads(filled: Filled, tiny_base: Path) -> None:
