@@ -258,6 +258,11 @@ class FacialConfig(Section):
     )
     lr: float = Field(default=1e-4, gt=0, description="learning rate of the discriminators")
 
+    @property
+    def weighs(self) -> bool:
+        """Whether either term counts; else there are no discriminators to train."""
+        return self.gan_weight > 0 or self.gram_weight > 0
+
 
 class RestorerConfig(RunConfig):
     """Stage 2: a ControlNet on the frozen prior learns to restore."""

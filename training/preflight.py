@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_manifests import consent
 from data_manifests.errors import InputError, MissingExtra, StorageError
@@ -21,12 +22,16 @@ from data_manifests.store import Store
 from training.config import PriorConfig, RunConfig
 from training.readers import open_pool, reader_count
 
+if TYPE_CHECKING:
+    from torch import nn
+
 __all__ = [
     "Fault",
     "Room",
     "count_weights",
     "file_faults",
     "look_at_files",
+    "model_numbers",
     "new_checkpoints",
     "require_room",
     "require_rows",
@@ -141,9 +146,9 @@ def room(
 ) -> Room:
     """What a run in `folder` takes at its most and what its disk has.
 
-    `weights` are the numbers of trained and of exported weights, `copied` the bytes of the base
-    that go into the model, `checkpoints` how many more there will be. A trained weight has two
-    moments beside it, and its average where one is kept.
+    `weights` are how many are trained and how many the model has (`model_numbers`), `copied` the
+    bytes of the base that go into it, `checkpoints` how many more there will be. A trained weight
+    has two moments beside it, and its average where one is kept.
     """
     trained, exported = weights
     standing = next(p for p in (folder, *folder.parents) if p.exists())
@@ -169,8 +174,18 @@ def require_room(found: Room) -> None:
         raise StorageError(found.fault.wrong, found.fault.todo)
 
 
+def model_numbers(model: nn.Module) -> int:
+    """How many float32 numbers a run's own part of the exported model takes on the disk.
+
+    A LoRA is merged into the weights and lies beside them twice: once by diffusers' keys and once
+    by kohya's.
+    """
+    adapters = sum(p.numel() for n, p in model.named_parameters() if ".lora_" in n)
+    return sum(p.numel() for p in model.parameters()) + adapters
+
+
 def count_weights(config: RunConfig, base: Path) -> tuple[int, int]:
-    """How many weights a run would train and how many its own part of the model has.
+    """How many weights a run would train and how many its model has, as `model_numbers` counts.
 
     Counted on the models' shapes: nothing is loaded, and a second is enough.
     """
@@ -188,11 +203,13 @@ def count_weights(config: RunConfig, base: Path) -> tuple[int, int]:
         trained = [unet]
         if isinstance(config, RestorerConfig):
             exported = make_controlnet(unet, config.condition, weights=False)
-            trained = [exported, FacialLoss(config.facial, unet).critics]
+            trained = [exported]
+            if config.facial.weighs:
+                trained.append(FacialLoss(config.facial, unet).critics)
         elif isinstance(config, PriorConfig):
             open_unet(unet, config)
     counted = sum(p.numel() for m in trained for p in m.parameters() if p.requires_grad)
-    return counted, sum(p.numel() for p in exported.parameters())
+    return counted, model_numbers(exported)
 
 
 def _picture_faults(sample: Sample, data: bytes) -> Iterator[str]:

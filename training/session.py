@@ -134,7 +134,7 @@ def _parse_faces(run: Run[PriorConfig], stage: Prior) -> None:
 
 def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
     trained = sum(p.numel() for g in stage.groups for p in g.parameters().values())
-    exported = sum(p.numel() for p in stage.groups[0].module.parameters())
+    exported = preflight.model_numbers(stage.groups[0].module)
     found = preflight.room(
         run.folder,
         (trained, exported),

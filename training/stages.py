@@ -144,7 +144,7 @@ class Restorer(SharedStage):
             for model in (self.controlnet, base.unet):
                 model.enable_gradient_checkpointing()
         critics = Group("critics", self.facial.critics, config.facial.lr)
-        self.judges = bool(config.facial.gan_weight or config.facial.gram_weight)
+        self.judges = config.facial.weighs
         learning = Group("controlnet", self.controlnet, config.lr or 0.0)
         self.groups = (learning, critics) if self.judges else (learning,)
 

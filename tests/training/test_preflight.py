@@ -168,10 +168,12 @@ def test_a_run_refuses_faulty_rows_before_it_loads_a_model(filled: Filled) -> No
     "config",
     [
         PriorConfig(size=64, steps=1, keep=1),
-        PriorConfig(size=64, steps=1, keep=1, lora_rank=4),
+        PriorConfig(size=64, steps=1, keep=1, lora_rank=64),
+        PriorConfig(size=64, steps=1, keep=1, lora_rank=64, dora=True),
         RestorerConfig(size=64, steps=1, keep=1, facial=FacialConfig(width=16)),
+        RestorerConfig(size=64, steps=1, keep=1, facial=FacialConfig(gan_weight=0, gram_weight=0)),
     ],
-    ids=["prior", "lora", "restorer"],
+    ids=["prior", "lora", "dora", "restorer", "without the facial loss"],
 )
 def test_the_room_that_is_foretold_is_the_room_that_is_taken(
     config: PriorConfig | RestorerConfig, filled: Filled, tiny_base: Path
@@ -191,7 +193,7 @@ def test_the_room_that_is_foretold_is_the_room_that_is_taken(
         list(train_restorer(config, prior=tiny_base, **place))
     files = [p for p in (workspace.runs / "r").rglob("*") if p.is_file()]
     taken = sum(p.stat().st_size for p in files)
-    assert foretold.needed == pytest.approx(taken, rel=0.02)
+    assert foretold.needed == pytest.approx(taken, rel=0.01)
 
 
 @pytest.mark.parametrize(
