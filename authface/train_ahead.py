@@ -96,7 +96,8 @@ def preflight(
 ) -> None:
     """Look for all that would stop or spoil a run: every crop is read and decoded once.
 
-    Files, hashes, sizes, boxes, masks, words, consents, room for checkpoints. Deletes nothing.
+    Files, hashes, sizes, boxes, masks, words, consents, room for checkpoints; of held-out samples
+    too where the run is to be validated or shown by them. Deletes nothing.
     Exit code 1 if anything is wrong.
 
     Example: authface train preflight prior
@@ -108,7 +109,9 @@ def preflight(
     for some in console.track(look.faults(), len(look.samples) + 2, label="preflight"):
         found += some
     _say_room(look.room)
-    what = f"{len(look.samples)} samples of samples@{look.version}"
+    apart = len(look.held_out)
+    what = f"{len(look.samples) - apart} samples{f' and {apart} held out' if apart else ''}"
+    what += f" of samples@{look.version}"
     if not found:
         console.done(f"{what}: nothing is wrong")
         return

@@ -16,6 +16,7 @@ from data_manifests.store import Store
 from training import preflight
 from training.bases import find_base, is_tiny
 from training.config import RunConfig, resolve
+from training.held_out import HeldOut, held_out_count, pick_held_out
 from training.preflight import Fault
 from training.run import training_samples, usable_samples
 
@@ -64,7 +65,11 @@ class Preflight:
         self.ahead = ahead
         self.folder = ahead.workspace.runs / (name or ahead.kind)
         self.version = _pinned(self.folder) if name else ahead.store.version(Sample)
-        self.samples = usable_samples(ahead.store, self.version)
+        trained = usable_samples(ahead.store, self.version)
+        count = held_out_count(ahead.config)
+        found = pick_held_out(ahead.store.read(Sample, self.version), count) if count else HeldOut()
+        self.held_out = found.apart  # what the run is looked at by and doesn't train on
+        self.samples = [*trained, *self.held_out]
         self.room: preflight.Room | None = None
 
     def faults(self) -> Iterator[list[Fault]]:

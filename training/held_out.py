@@ -12,8 +12,9 @@ from data_manifests import consent
 from data_manifests.errors import InputError
 from data_manifests.records import Sample
 from data_manifests.store import Store
+from training.config import RunConfig
 
-__all__ = ["HeldOut", "pick_held_out", "require_usable"]
+__all__ = ["HeldOut", "held_out_count", "pick_held_out", "require_usable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class HeldOut:
     seen: bool = False
 
     @property
+    def apart(self) -> tuple[Sample, ...]:
+        """Those that the run doesn't train on."""
+        return () if self.seen else self.samples
+
+    @property
     def fingerprint(self) -> str:
         """The same for the same samples in the same order: losses of others can't be compared."""
         told = "\n".join(s.sample_id for s in self.samples)
@@ -32,6 +38,14 @@ class HeldOut:
     def first(self, count: int) -> HeldOut:
         """No more than the first `count` of them."""
         return HeldOut(self.samples[:count], self.seen)
+
+
+def held_out_count(config: RunConfig) -> int:
+    """How many samples a run is validated on and shown by at the most; 0 where it is neither."""
+    return max(
+        config.validate_on if config.validate_every else 0,
+        config.grid_of if config.grid_every else 0,
+    )
 
 
 def pick_held_out(rows: Sequence[Sample], count: int) -> HeldOut:

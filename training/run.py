@@ -26,7 +26,7 @@ from training import preflight, world
 from training.bases import base_model, base_name, find_base, folder_facts, is_tiny
 from training.code_state import code_state
 from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
-from training.held_out import HeldOut, pick_held_out, require_usable
+from training.held_out import HeldOut, held_out_count, pick_held_out, require_usable
 from training.journal import Step
 
 __all__ = [
@@ -151,7 +151,8 @@ def preview(config: C, base: str, *, store: Store, workspace: Workspace) -> tupl
     """
     version = store.version(Sample)
     samples = training_samples(store, version, workspace.media)
-    preflight.require_rows(samples, config)
+    held_out = held_out_samples(store, version, workspace.media, config)
+    preflight.require_rows([*samples, *held_out.apart], config)
     return resolve(config, is_tiny(base)), len(samples), version or 0
 
 
@@ -182,10 +183,7 @@ def held_out_samples(store: Store, version: int | None, media: Path, config: Run
 
     Raises as `training_samples` does.
     """
-    count = max(
-        config.validate_on if config.validate_every else 0,
-        config.grid_of if config.grid_every else 0,
-    )
+    count = held_out_count(config)
     if version is None or not count:
         return HeldOut()
     found = pick_held_out(store.read(Sample, version), count)
@@ -214,10 +212,10 @@ def _opened_here(
         written = _read_record(folder, resume=resume)
         version = written["tables"]["samples"] if written else store.version(Sample)
         samples = training_samples(store, version, workspace.media)
-        preflight.require_rows(samples, config)
+        held_out = held_out_samples(store, version, workspace.media, config)
+        preflight.require_rows([*samples, *held_out.apart], config)
         base_folder = find_base(base, workspace.runs)
         full = resolve(config, is_tiny(base_folder))
-        held_out = held_out_samples(store, version, workspace.media, full)
         record = _record(kind, full, base_folder, version=version or 0, samples=len(samples))
         if written:
             _must_match(written, record)

@@ -69,6 +69,13 @@ def test_preflight_says_that_nothing_is_wrong_and_what_room_is_taken(
     assert "GB are free" in result.output
 
 
+def test_preflight_counts_held_out_samples_beside_the_others(root: str, filled: Filled) -> None:
+    held = dataclasses.replace(filled[1].read(Sample)[0], split="validation")
+    filled[1].upsert(Sample, [held], why="test")
+    result = call("preflight", "prior", "-w", root, "--set", "validate_every=5")
+    assert "3 samples and 1 held out of samples@" in result.output
+
+
 def test_preflight_tells_all_faults_by_row_and_exits_with_1(root: str, filled: Filled) -> None:
     one, two, *_ = filled[1].read(Sample)
     (filled[0].media / one.crop_path).unlink()

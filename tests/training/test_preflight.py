@@ -142,6 +142,53 @@ def test_each_sample_without_a_consent_is_named(filled: Filled, tiny_base: Path)
     assert all("consent_withdrawn" in f.wrong for f in found)
 
 
+def hold_out(filled: Filled) -> Sample:
+    """One of the samples, for validation from now on."""
+    return change(filled, filled[1].read(Sample)[0], split="validation")
+
+
+@pytest.mark.parametrize("look_by", [{}, {"validate_every": 5}, {"grid_every": 5}])
+def test_held_out_samples_are_looked_at_where_the_run_will_look_at_them(
+    look_by: dict[str, int], filled: Filled, tiny_base: Path
+) -> None:
+    held = hold_out(filled)
+    assert look(filled, tiny_base, "restorer", **look_by) == []
+    (filled[0].media / held.crop_path).write_bytes(b"not what was cut")
+    found = look(filled, tiny_base, "restorer", **look_by)
+    assert [f.row for f in found] == ([held.sample_id] if look_by else [])
+
+
+def test_no_more_held_out_samples_are_looked_at_than_the_run_takes(
+    filled: Filled, tiny_base: Path
+) -> None:
+    rows = [dataclasses.replace(s, split="validation") for s in filled[1].read(Sample)[:2]]
+    filled[1].upsert(Sample, rows, why="test")
+    config = PriorConfig(validate_every=1, validate_on=1)
+    found = Preflight(Ahead("prior", config, str(tiny_base), filled[1], filled[0]))
+    (held,) = found.held_out
+    assert held.sample_id == min(s.sample_id for s in rows)
+    assert len(found.samples) == 3
+
+
+def test_a_run_without_a_validation_split_looks_at_no_crop_twice(
+    filled: Filled, tiny_base: Path
+) -> None:
+    config = PriorConfig(validate_every=1)
+    found = Preflight(Ahead("prior", config, str(tiny_base), filled[1], filled[0]))
+    assert (len(found.samples), found.held_out) == (4, ())
+
+
+def test_a_run_refuses_faulty_held_out_rows_before_it_loads_a_model(filled: Filled) -> None:
+    held = hold_out(filled)
+    change(filled, held, width=100)
+    with pytest.raises(InputError, match=r"100 x 160, not square.*train preflight"):
+        list(
+            train_prior(
+                PriorConfig(validate_every=5), store=filled[1], workspace=filled[0], name="p"
+            )
+        )
+
+
 def test_a_base_that_is_not_there_is_one_fault_among_the_others(filled: Filled) -> None:
     sample = filled[1].read(Sample)[0]
     change(filled, sample, caption="", semantic_tags=())
