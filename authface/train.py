@@ -128,13 +128,14 @@ def estimate(
     mfu: Annotated[
         float, typer.Option(min=0.01, max=1, help="The share of it that is used.")
     ] = 0.35,
+    gpus: Annotated[int, typer.Option(min=1, help="How many share each step's batch.")] = 1,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Count what a run will need: weights, work, memory, hours. Trains and downloads nothing.
 
     Example: authface train estimate restorer --base stabilityai/stable-diffusion-xl-base-1.0
     """
-    from authface.training_estimate import show_estimate
+    from authface.training_estimate import Devices, show_estimate
     from data_manifests.errors import InputError
 
     if stage not in ("prior", "restorer"):
@@ -142,7 +143,7 @@ def estimate(
     _, settings = open_workspace(workspace)
     section = with_file(getattr(settings, stage), file)
     config = make_config(section, {"base": base}, set_ or [])
-    show_estimate(config, tflops=tflops, mfu=mfu)
+    show_estimate(config, Devices(gpus, tflops, mfu))
 
 
 def make_config(section: C, options: dict[str, Any], overrides: Sequence[str]) -> C:

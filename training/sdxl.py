@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["POOLED_WIDTH", "TOKENS", "TOKEN_WIDTH", "UNET", "VAE"]
+__all__ = ["POOLED_WIDTH", "TEXT", "TOKENS", "TOKEN_WIDTH", "UNET", "VAE"]
 
 TOKENS = 77  # of a prompt
 TOKEN_WIDTH = 2048  # both text encoders side by side
@@ -39,3 +39,20 @@ VAE: dict[str, Any] = {
     "scaling_factor": 0.13025,
     "force_upcast": True,
 }
+# Of both text encoders, the second with a projection.
+TEXT: tuple[dict[str, Any], dict[str, Any]] = (
+    {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "projection_dim": 768,
+    },
+    {
+        "hidden_size": POOLED_WIDTH,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+        "projection_dim": POOLED_WIDTH,
+    },
+)

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from training.config import PriorConfig
     from training.stage import Group
 
-__all__ = ["gathered", "is_sharded", "plain_unet", "put_apart", "shard", "spread", "whole"]
+__all__ = [
+    "gathered",
+    "is_sharded",
+    "plain_unet",
+    "put_apart",
+    "require_even",
+    "shard",
+    "spread",
+    "units",
+    "whole",
+]
 
 # What is put together at once: the parts that SDXL's U-Net is built of, each once per pass.
 _UNITS = {
@@ -41,18 +51,34 @@ def shard(model: nn.Module, config: PriorConfig, world: World) -> None:
     """
     if world.alone or config.parallel == "ddp":
         return
-    _require_even(config.batch or 1, config.at_once, world.size)
+    require_even(config.batch or 1, config.at_once, world.size)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (world.size,))
-    for part in [*(m for m in model.modules() if type(m).__name__ in _UNITS), model]:
+    for part in [*units(model), model]:
         fully_shard(part, mesh=mesh)
     for part in model.modules():
         if isinstance(part, FSDPModule):
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+
+
+def units(model: nn.Module) -> list[nn.Module]:
+    """The parts of a model that are each put together at once; the rest is a unit of its own."""
+    return [part for part in model.modules() if type(part).__name__ in _UNITS]
+
+
+def require_even(batch: int, at_once: int, size: int) -> None:
+    """Raise InputError if some of `size` processes would have more micro-batches than others."""
+    shares = {len(dealt(batch, at_once, World(rank, size))) for rank in range(size)}
+    if len(shares) > 1:
+        raise InputError(
+            f"A batch of {batch}, {at_once} at once, can't be dealt evenly to {size} processes, "
+            "as parallel = fsdp needs it.",
+            "Set batch to a multiple of at_once times the number of processes.",
+        )
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -115,16 +141,6 @@ def spread(checkpoint: Checkpoint, groups: Sequence[Group]) -> Checkpoint:
         },
         checkpoint.state,
     )
-
-
-def _require_even(batch: int, at_once: int, size: int) -> None:
-    shares = {len(dealt(batch, at_once, World(rank, size))) for rank in range(size)}
-    if len(shares) > 1:
-        raise InputError(
-            f"A batch of {batch}, {at_once} at once, can't be dealt evenly to {size} processes, "
-            "as parallel = fsdp needs it.",
-            "Set batch to a multiple of at_once times the number of processes.",
-        )
 
 
 def _kept(named: Iterable[tuple[str, Tensor]], world: World) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from data_manifests.errors import MissingExtra
 from training.bases import FACTS
 from training.text_files import mend_text_files
 
-__all__ = ["UNET", "VAE", "make_tiny", "make_tokenizer", "quiet"]
+__all__ = ["TEXT", "UNET", "VAE", "make_tiny", "make_tokenizer", "quiet"]
 
 _CARD = """\
 ---
@@ -67,6 +67,16 @@ UNET: dict[str, Any] = {
     "addition_time_embed_dim": 8,
     "projection_class_embeddings_input_dim": _TEXT_WIDTH + 6 * 8,
 }
+TEXT: dict[str, Any] = {  # of both text encoders
+    "hidden_size": _TEXT_WIDTH,
+    "intermediate_size": 2 * _TEXT_WIDTH,
+    "projection_dim": _TEXT_WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "bos_token_id": 49406,
+    "eos_token_id": 49407,  # the pooled vector is read at this token
+    "pad_token_id": 1,
+}
 VAE: dict[str, Any] = {
     "block_out_channels": (16, 16, 32, 32),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -89,8 +99,8 @@ def make_tiny(folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         pipeline = StableDiffusionXLPipeline(
             vae=_make_vae(),
-            text_encoder=CLIPTextModel(_text_config()),
-            text_encoder_2=CLIPTextModelWithProjection(_text_config()),
+            text_encoder=CLIPTextModel(CLIPTextConfig(**TEXT)),
+            text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**TEXT)),
             tokenizer=make_tokenizer("<|endoftext|>"),
             tokenizer_2=make_tokenizer("!"),  # SDXL's second tokenizer pads with token 0
             unet=UNet2DConditionModel(**UNET),
@@ -144,19 +154,6 @@ def make_tokenizer(pad: str) -> CLIPTokenizer:
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: i for i, word in enumerate(words)}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=77)
-
-
-def _text_config() -> CLIPTextConfig:
-    return CLIPTextConfig(
-        hidden_size=_TEXT_WIDTH,
-        intermediate_size=2 * _TEXT_WIDTH,
-        projection_dim=_TEXT_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        bos_token_id=49406,
-        eos_token_id=49407,  # the pooled vector is read at this token
-        pad_token_id=1,
-    )
 
 
 def _read_merges() -> list[tuple[str, str]]:

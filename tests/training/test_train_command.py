@@ -125,6 +125,16 @@ def test_an_estimate_counts_the_named_base_and_trains_nothing(root: str, filled:
     assert sorted(str(p) for p in filled[0].root.rglob("*")) == before
 
 
+def test_an_estimate_counts_several_gpus_and_a_condition_of_latents(root: str) -> None:
+    asked = ("--set", "condition=latent", "--set", "batch=8", "--gpus", "4", "--base", "tiny")
+    text = call("estimate", "restorer", "-w", root, *asked)
+    for said in ("on each of 4 GPUs", "peak with 2 at once", "4 x 989 TFLOP/s", "its condition"):
+        assert said in text
+    sharded = ("--set", "parallel=fsdp", "--set", "batch=5", "--set", "at_once=1", "--gpus", "2")
+    with pytest.raises(InputError, match="can't be dealt evenly"):
+        call("estimate", "prior", "-w", root, *sharded)
+
+
 def test_an_estimate_of_no_stage_is_refused(root: str) -> None:
     with pytest.raises(InputError, match="no stage 'both'"):
         call("estimate", "both", "-w", root)

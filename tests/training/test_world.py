@@ -264,6 +264,7 @@ def test_sums_are_those_of_one_process_and_a_fault_of_one_is_a_fault_of_all() ->
     assert text.count("not finite: not one weight moved") == 3
     assert text.count("the first process stopped: told to all") == 2
     assert text.count("another model: refused") == 3
+    assert text.count("sharded: a part of the weights, as was counted") == 3
 
 
 @pytest.mark.parametrize(("batch", "at_once", "size"), [(8, 2, 2), (7, 2, 3), (3, 4, 2), (1, 4, 3)])
