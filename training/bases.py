@@ -25,6 +25,7 @@ __all__ = [
     "find_base",
     "find_prior",
     "folder_facts",
+    "hub_revision",
     "is_tiny",
 ]
 
@@ -32,7 +33,9 @@ __all__ = [
 FACTS = "authface.json"
 TINY = "tiny"
 # The hub client's layout of its cache.
-_IN_HUB_CACHE = re.compile(r"/models--(?P<owner>[^/]+)--(?P<name>[^/]+)/snapshots/")
+_IN_HUB_CACHE = re.compile(
+    r"/models--(?P<owner>[^/]+)--(?P<name>[^/]+)/snapshots/(?P<revision>[^/]+)"
+)
 
 
 def find_base(base: str, runs: Path) -> Path:
@@ -91,6 +94,12 @@ def base_model(folder: Path) -> str | None:
         return str(told)
     found = _IN_HUB_CACHE.search(folder.as_posix())
     return f"{found['owner']}/{found['name']}" if found else None
+
+
+def hub_revision(folder: str) -> str | None:
+    """Hub id and revision of a folder in the hub's cache, which name its bytes; none elsewhere."""
+    found = _IN_HUB_CACHE.search(folder)
+    return f"{found['owner']}/{found['name']}@{found['revision']}" if found else None
 
 
 def base_name(folder: Path) -> str:

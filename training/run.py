@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.metadata
 import json
-import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from data_manifests.errors import CheckpointError, InputError
+from data_manifests.errors import InputError
 from data_manifests.media import Workspace, write_atomic
 from data_manifests.records import Sample
 from data_manifests.store import Store
 from training import preflight, world
 from training.bases import base_model, base_name, find_base, folder_facts, is_tiny
-from training.code_state import code_state
 from training.config import PriorConfig, RestorerConfig, RunConfig, resolve
 from training.held_out import HeldOut, held_out_count, pick_held_out, require_usable
 from training.journal import Step
+from training.record import make_record, pinned, read_record, require_match, tell_missing
 
 __all__ = [
     "Run",
@@ -41,30 +39,6 @@ __all__ = [
 ]
 
 C = TypeVar("C", bound=RunConfig)
-
-# Settings that may differ between a run and its resumption: they do not change what a step learns.
-_FREE = {
-    "steps",
-    "at_once",
-    "save_every",
-    "keep",
-    "device",
-    "tensorboard",
-    "base",
-    "readers",
-    "compile",
-    "cache",
-    "log_recipes",
-    "validate_every",
-    "validate_on",
-    "bad_updates",
-    "grid_every",
-    "grid_of",
-    "wandb",
-    "peak_tflops",
-    "parallel",
-}
-_PACKAGES = ("authface", "torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,16 +183,18 @@ def _opened_here(
     store, workspace, name = place
     folder = _run_folder(workspace.runs, name)
     with _locked(folder), _gone_if_refused(folder):
-        written = _read_record(folder, resume=resume)
+        written = read_record(folder, resume=resume)
         version = written["tables"]["samples"] if written else store.version(Sample)
-        samples = training_samples(store, version, workspace.media)
-        held_out = held_out_samples(store, version, workspace.media, config)
+        with pinned(written):
+            samples = training_samples(store, version, workspace.media)
+            held_out = held_out_samples(store, version, workspace.media, config)
         preflight.require_rows([*samples, *held_out.apart], config)
         base_folder = find_base(base, workspace.runs)
         full = resolve(config, is_tiny(base_folder))
-        record = _record(kind, full, base_folder, version=version or 0, samples=len(samples))
+        record = make_record(kind, full, base_folder, version=version or 0, samples=len(samples))
         if written:
-            _must_match(written, record)
+            require_match(written, record)
+            tell_missing(written["samples"], len(samples))
         _sweep(folder)
         write_atomic(folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
         yield Run(
@@ -254,83 +230,11 @@ def _run_folder(runs: Path, name: str) -> Path:
     return folder
 
 
-def _record(
-    kind: str, config: RunConfig, base: Path, *, version: int, samples: int
-) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "config": config.model_dump(mode="json"),
-        "base": str(base),
-        "base_sha256": folder_facts(base).get("model_sha256"),
-        "tiny": is_tiny(base),
-        "tables": {"samples": version},
-        "samples": samples,
-        "code": code_state(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-    }
-
-
-def _read_record(folder: Path, *, resume: bool) -> dict[str, Any] | None:
-    path = folder / "config.json"
-    if not path.exists():
-        return None
-    if not resume:
-        raise InputError(
-            f"There is a run in {folder} already.",
-            "Go on with it by --resume, or choose another --name.",
-        )
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} is damaged: {error}.", "Start a new run under another --name."
-        ) from error
-    return record
-
-
-def _must_match(written: dict[str, Any], now: dict[str, Any]) -> None:
-    if written["kind"] != now["kind"]:
-        raise CheckpointError(
-            f"That run trains a {written['kind']}, not a {now['kind']}.", "Choose another --name."
-        )
-    # A setting younger than the run had no other value then than the one it has by default.
-    by_default = {"prior": PriorConfig, "restorer": RestorerConfig}[now["kind"]]().model_dump(
-        mode="json"
-    )
-    before, after = _filled(written["config"], by_default), now["config"]
-    changed = sorted(k for k in before if k not in _FREE and before[k] != after.get(k))
-    # Known by its bytes where they are known, so that a workspace may be moved.
-    if (written["base_sha256"] or written["base"]) != (now["base_sha256"] or now["base"]):
-        changed.append("base")
-    if changed:
-        raise CheckpointError(
-            f"The run began with other settings: {', '.join(changed)} differ.",
-            "Set them as its config.json says, or start a new run under another --name.",
-        )
-
-
-def _filled(values: dict[str, Any], by_default: dict[str, Any]) -> dict[str, Any]:
-    """The values with defaults for those that are not there, in tables within them too."""
-    found = by_default | values
-    for key, default in by_default.items():
-        if isinstance(default, dict) and isinstance(values.get(key), dict):
-            found[key] = _filled(values[key], default)
-    return found
-
-
 def _sweep(folder: Path) -> None:
     """Remove what a process that was killed while writing left behind."""
     for pattern in (".part-*", ".old-*", "checkpoints/.part-*", "checkpoints/.old-*"):
         for stale in folder.glob(pattern):
             shutil.rmtree(stale, ignore_errors=True)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 @contextlib.contextmanager

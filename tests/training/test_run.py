@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from training.data import load_example
 from training.degrade import apply, from_json
 from training.journal import Step, read_journal
 from training.models import load_base
+from training.record import require_match
 from training.run import free_name, train_prior, train_restorer
 from training.stages import Restorer
 
@@ -49,7 +51,7 @@ def run(kind: str, filled: Filled, base: Path, name: str, **more: Any) -> Iterat
         config = PriorConfig(base=str(base), **settings)
         return train_prior(config, store=store, workspace=workspace, name=name, resume=resume)
     return train_restorer(
-        RestorerConfig(facial=FACIAL, **settings),
+        RestorerConfig(**{"facial": FACIAL, **settings}),
         prior=base,
         store=store,
         workspace=workspace,
@@ -308,16 +310,73 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(filled: Filled, tiny_
 def test_consent_is_asked_at_start_and_at_resume(filled: Filled, tiny_base: Path) -> None:
     stop_after(run("prior", filled, tiny_base, "p"), 2)
     withdraw(filled[1], "nasa", datetime(2024, 1, 1, tzinfo=UTC))
-    for resume, name in ((True, "p"), (False, "q")):
-        with pytest.raises(ConsentError):
+    # A table that is built anew is none of a run that was begun.
+    for resume, name, todo in ((True, "p", "start a new run"), (False, "q", "leave them out")):
+        with pytest.raises(ConsentError, match=todo):
             list(run("prior", filled, tiny_base, name, resume=resume))
+
+
+def test_what_differs_in_a_table_of_settings_is_named_alone(
+    filled: Filled, tiny_base: Path
+) -> None:
+    stop_after(run("restorer", filled, tiny_base, "r"), 2)
+    other = {"facial": FacialConfig(width=16), "identifier_prompt": "p" * 300}
+    with pytest.raises(CheckpointError) as refused:
+        list(run("restorer", filled, tiny_base, "r", resume=True, **other))
+    assert "facial.width was 8 and is 16" in refused.value.wrong
+    assert "gan_weight" not in refused.value.wrong
+    assert len(refused.value.wrong) < 250  # prompts are cut short
+
+
+def test_a_run_whose_table_lost_samples_says_so_and_goes_on(
+    filled: Filled, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after an erasure: the version's number stays and the person's rows are gone."""
+    stop_after(run("prior", filled, tiny_base, "p"), 2)
+    path = filled[0].runs / "p" / "config.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"samples": 5}))
+    assert next(run("prior", filled, tiny_base, "p", resume=True)).step == 3
+    assert "began on 5 samples and its table holds 4 now" in caplog.text
+
+
+def test_a_run_on_the_tiny_base_goes_on_in_a_workspace_that_was_moved(
+    filled: Filled, tmp_path: Path
+) -> None:
+    place = filled[0].root
+    stop_after(run("prior", filled, Path("tiny"), "p"), 2)
+    moved = Workspace(tmp_path / "moved")
+    shutil.copytree(place, moved.root, ignore=shutil.ignore_patterns("moved"))
+    there = moved, Store(moved.tables)
+    assert next(run("prior", there, Path("tiny"), "p", resume=True)).step == 3
+
+
+@pytest.mark.parametrize(
+    ("base", "goes_on"),
+    [
+        ("/b/models--org--sdxl/snapshots/abc", True),
+        ("/b/models--org--sdxl/snapshots/def", False),
+        ("/b/sdxl", False),
+    ],
+)
+def test_a_base_of_the_hub_is_known_by_its_revision_wherever_its_cache_lies(
+    base: str, goes_on: bool
+) -> None:
+    shared = {"kind": "prior", "config": {}, "base_sha256": None, "tiny": False}
+    before = shared | {"base": "/a/hub/models--org--sdxl/snapshots/abc"}
+    now = shared | {"base": base, "config": PriorConfig().model_dump(mode="json")}
+    if goes_on:
+        require_match(before, now)
+        return
+    with pytest.raises(CheckpointError, match="base was /a/hub"):
+        require_match(before, now)
 
 
 def test_refusals_come_before_any_work(filled: Filled, tiny_base: Path, tmp_path: Path) -> None:
     stop_after(run("prior", filled, tiny_base, "p"), 2)
     with pytest.raises(InputError, match="--resume"):
         list(run("prior", filled, tiny_base, "p"))
-    with pytest.raises(CheckpointError, match="lr, seed"):
+    with pytest.raises(CheckpointError, match=r"lr was 0.001 and is 0.5; seed was 0 and is 3"):
         list(run("prior", filled, tiny_base, "p", resume=True, lr=0.5, seed=3))
     with pytest.raises(CheckpointError, match="trains a prior"):
         list(run("restorer", filled, tiny_base, "p", resume=True))
@@ -350,7 +409,7 @@ def test_a_setting_younger_than_the_run_had_its_default_then(
     ):
         del table[key]
     path.write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match="ema differ"):
+    with pytest.raises(CheckpointError, match=r"ema was 0\.0 and is 0\.9"):
         list(run("restorer", filled, tiny_base, "r", resume=True, ema=0.9))
     assert next(run("restorer", filled, tiny_base, "r", resume=True)).step == 3
 
@@ -399,6 +458,7 @@ def test_sigterm_saves_and_the_resumed_run_equals_the_unbroken_one(
         said, _ = going.communicate(timeout=120)
     assert going.returncode == 143, said
     assert "Stopped by SIGTERM" in said
+    assert "--resume --name p." in said
     stopped = newest(workspace.runs / "p" / "checkpoints")
     assert stopped is not None
     assert 3 <= stopped.step < 24
