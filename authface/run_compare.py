@@ -37,7 +37,7 @@ def doubts(runs: Sequence[RunFacts]) -> list[str]:
     facts = {(r.validations[-1].get("of"), r.settings.get("size")) for r in looked}
     if len(facts) > 1:
         told.append("the validations are of different samples or sizes: compare within a run only")
-    if len({run.settings.get("recipe") for run in looked}) > 1:
+    if len({recipe for run in looked if (recipe := run.settings.get("recipe"))}) > 1:
         told.append("the runs degrade by different recipes, in validation too")
     if len({run.settings.get("target", "base") for run in looked}) > 1:
         told.append("the runs predict different targets: their errors have different units")
@@ -69,7 +69,7 @@ def _differing(runs: Sequence[RunFacts]) -> Iterator[Line]:
     versions = [(r.get("tables") or {}).get("samples") for r in records]
     yield from _if_differing("stands on", "samples@", versions)
     yield from _if_differing("stands on", "samples", [r.get("samples") for r in records])
-    bases = [str(r.get("base_sha256") or r.get("base"))[:16] for r in records]
+    bases = [str((r.get("base_sha256") or "")[:12] or r.get("base")) for r in records]
     yield from _if_differing("stands on", "base", bases)
     yield from _if_differing("stands on", "code", [_code(r.get("code") or {}) for r in records])
     packages = dict.fromkeys(name for r in records for name in r.get("packages") or {})
@@ -94,7 +94,7 @@ def _outcomes(runs: Sequence[RunFacts]) -> Iterator[Line]:
     shares = [run.middle("mfu") for run in runs]
     if any(share is not None for share in shares):
         yield Line("speed", "MFU", tuple("-" if s is None else f"{s:.1%}" for s in shares))
-    yield _figures("speed", "hours on steps", [run.seconds / 3600 for run in runs])
+    yield Line("speed", "time on steps", tuple(_lasting(run.seconds) for run in runs))
 
 
 def _if_differing(group: str, name: str, values: Sequence[Any]) -> Iterator[Line]:
@@ -104,6 +104,13 @@ def _if_differing(group: str, name: str, values: Sequence[Any]) -> Iterator[Line
 
 def _figures(group: str, name: str, values: Sequence[float | None]) -> Line:
     return Line(group, name, tuple(figure(value) for value in values))
+
+
+def _lasting(seconds: float) -> str:
+    for unit, long in (("h", 3600), ("min", 60)):
+        if seconds >= long:
+            return f"{seconds / long:,.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def _code(code: dict[str, Any]) -> str | None:

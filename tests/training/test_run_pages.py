@@ -132,8 +132,27 @@ def test_runs_that_can_t_be_held_against_each_other_are_told(trained: Workspace)
     told = " ".join(doubts([run, other]))
     for doubt in ("different samples", "different recipes", "trained on"):
         assert doubt in told
-    prior = replace(run, record={**run.record, "kind": "prior"}, validations=[])
-    assert "different stages" in " ".join(doubts([run, prior]))
+    spoken = {k: v for k, v in run.record["config"].items() if k != "recipe"}
+    prior = replace(run, record={**run.record, "kind": "prior", "config": spoken})
+    told = " ".join(doubts([run, prior]))
+    assert "different stages" in told
+    assert "recipes" not in told  # a prior has none
+
+
+def test_a_base_of_unknown_bytes_is_named_whole_and_a_short_run_is_timed_in_seconds(
+    trained: Workspace,
+) -> None:
+    run = read_run(trained.runs, "looked")
+    place = "/somewhere/far/away/models/portraits-sdxl"
+    other = replace(
+        run,
+        record={**run.record, "base": place, "base_sha256": None},
+        steps=[{**row, "seconds": 900.0} for row in run.steps],
+    )
+    shown = {line.name: line.values for line in compare_runs([run, other])}
+    assert shown["base"][1] == place
+    assert shown["time on steps"][0].endswith(" s")
+    assert shown["time on steps"][1] == "1 h"
 
 
 def test_steps_that_were_left_out_are_no_part_of_a_curve(trained: Workspace) -> None:
