@@ -149,12 +149,17 @@ def _print_rows(title: str, columns: Sequence[str], body: Sequence[Sequence[str]
         say("")
 
 
-def track(iterable: Iterable[T], total: int | None = None, *, label: str = "") -> Iterator[T]:
-    """Yield from the iterable and show how far it is: a bar, or lines without a terminal."""
+def track(
+    iterable: Iterable[T], total: int | None = None, *, label: str = "", done: int = 0
+) -> Iterator[T]:
+    """Yield from the iterable and show how far it is: a bar, or lines without a terminal.
+
+    `done` of `total` were taken before; the speed and the time left are of the others.
+    """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if not _console(stderr=True).is_terminal:
-        yield from _plain_track(iterable, total, label)
+        yield from _plain_track(iterable, total, label, done)
         return
     from rich.progress import (
         BarColumn,
@@ -174,7 +179,7 @@ def track(iterable: Iterable[T], total: int | None = None, *, label: str = "") -
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape(label), total=total, rate="")
+        task = progress.add_task(escape(label), total=total, completed=done, rate="")
         started = time.monotonic()
         for count, item in enumerate(iterable, 1):
             yield item
@@ -182,7 +187,7 @@ def track(iterable: Iterable[T], total: int | None = None, *, label: str = "") -
 
 
 def _plain_track(
-    iterable: Iterable[T], total: int | None, label: str, every_s: float = 10.0
+    iterable: Iterable[T], total: int | None, label: str, done: int, every_s: float = 10.0
 ) -> Iterator[T]:
     started = said = time.monotonic()
     for count, item in enumerate(iterable, 1):
@@ -190,9 +195,9 @@ def _plain_track(
         if time.monotonic() - said >= every_s:
             said = time.monotonic()
             of = f" of {total}" if total else ""
-            left = (said - started) / count * (total - count) if total else 0.0
+            left = (said - started) / count * (total - done - count) if total else 0.0
             rest = f", {_span(left)} left" if total else ""
-            sys.stderr.write(f"  {label}: {count}{of}, {_rate(count, started)}{rest}\n")
+            sys.stderr.write(f"  {label}: {done + count}{of}, {_rate(count, started)}{rest}\n")
             sys.stderr.flush()
 
 
@@ -203,6 +208,9 @@ def _rate(count: int, started: float) -> str:
 
 def _span(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
+    hours, over = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {over} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 

@@ -21,8 +21,8 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="A TOML file of settings, or the name of a preset such as prior-sdxl. It goes before "
-        "authface.toml; options and --set go before it.",
+        help="A TOML file of settings, or the name of a preset such as prior-sdxl. It counts over "
+        "authface.toml; options and --set count over it.",
     ),
 ]
 

@@ -72,7 +72,7 @@ def prior(
         return
     named = name or _name(place, "prior", resume)
     taken = run.train_prior(config, store=store, workspace=place, name=named, resume=resume)
-    _follow(taken, place, named)
+    _follow(taken, place, named, config.base)
 
 
 @app.command()
@@ -111,7 +111,7 @@ def restorer(
     taken = run.train_restorer(
         config, prior=stands_on, store=store, workspace=place, name=named, resume=resume
     )
-    _follow(taken, place, named)
+    _follow(taken, place, named, stands_on)
 
 
 @app.command()
@@ -120,7 +120,10 @@ def estimate(
     file: ConfigOption = None,
     set_: SetOption = None,
     base: Annotated[
-        str | None, typer.Option(help="tiny, a diffusers folder, or a model hub id.")
+        str | None,
+        typer.Option(
+            "--base", "--prior", help="A run's name, a diffusers folder, a hub id, or tiny."
+        ),
     ] = None,
     tflops: Annotated[
         float, typer.Option(min=1, help="The device's peak of dense bf16 products, TFLOP/s.")
@@ -140,10 +143,10 @@ def estimate(
 
     if stage not in ("prior", "restorer"):
         raise InputError(f"There is no stage {stage!r}.", "Name prior or restorer.")
-    _, settings = open_workspace(workspace)
+    place, settings = open_workspace(workspace)
     section = with_file(getattr(settings, stage), file)
     config = make_config(section, {"base": base}, set_ or [])
-    show_estimate(config, Devices(gpus, tflops, mfu))
+    show_estimate(config, Devices(gpus, tflops, mfu), place.runs)
 
 
 def make_config(section: C, options: dict[str, Any], overrides: Sequence[str]) -> C:
@@ -209,7 +212,7 @@ def _show(config: RunConfig, samples: int, version: int, base: str) -> None:
     console.done(f"{samples} samples of samples@{version}; nothing was trained or written")
 
 
-def _follow(steps: Iterator[Step], place: Workspace, name: str) -> None:
+def _follow(steps: Iterator[Step], place: Workspace, name: str, base: str) -> None:
     """Show a run while it goes, and what came of it."""
     from authface.train_look import write_run_page
     from training.signals import Stopped
@@ -220,16 +223,26 @@ def _follow(steps: Iterator[Step], place: Workspace, name: str) -> None:
         logging.getLogger("training").addHandler(logging.NullHandler())
     else:
         listen()
-        console.say(f"training in {folder}")
+        console.say(f"training in {folder}, on {base}")
     try:
-        taken = list(console.track(steps, label=folder.name) if first else steps)
+        taken = list(_tracked(steps, folder) if first else steps)
     except Stopped as stopped:
         if first:
-            console.note(str(stopped))
+            console.note(f"{stopped.wrong} Go on by the same command with --resume --name {name}.")
         raise typer.Exit(stopped.exit_code) from None
     if first:
         _sum_up(taken, folder)
         console.say(f"  curves and pictures: {write_run_page(place, name)}")
+
+
+def _tracked(steps: Iterator[Step], folder: Path) -> Iterator[Step]:
+    """The steps, shown among all of the run's; the first, which waits for the start, untimed."""
+    import json
+
+    for first in steps:
+        yield first
+        total = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]["steps"]
+        yield from console.track(steps, total, label=folder.name, done=first.step)
 
 
 def _sum_up(taken: Sequence[Step], folder: Path) -> None:

@@ -109,6 +109,8 @@ def preflight(
     for some in console.track(look.faults(), len(look.samples) + 2, label="preflight"):
         found += some
     _say_room(look.room)
+    for note in look.notes:
+        console.note(note)
     apart = len(look.held_out)
     what = f"{len(look.samples) - apart} samples{f' and {apart} held out' if apart else ''}"
     what += f" of samples@{look.version}"
@@ -117,7 +119,8 @@ def preflight(
         return
     rows = [(f.row or "-", f.wrong, f.todo) for f in found]
     console.table("Faults", ("sample", "what is wrong", "what to do"), rows)
-    console.fail(f"{what}: {len(found)} faults; nothing was changed")
+    counted = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+    console.fail(f"{what}: {counted}; nothing was changed")
     raise typer.Exit(FAULTY)
 
 

@@ -71,6 +71,19 @@ class Preflight:
         self.held_out = found.apart  # what the run is looked at by and doesn't train on
         self.samples = [*trained, *self.held_out]
         self.room: preflight.Room | None = None
+        self.config: RunConfig | None = None  # with every open setting, where the base is known
+
+    @property
+    def notes(self) -> list[str]:
+        """What stops no run and may spoil its pictures, once `faults` has been gone through."""
+        size = self.config.size if self.config else None
+        small = [s.width for s in self.samples if size and s.width < size]
+        if not small:
+            return []
+        return [
+            f"{len(small)} of {len(self.samples)} crops are smaller than size = {size} and will be "
+            f"enlarged, the smallest from {min(small)} px"
+        ]
 
     def faults(self) -> Iterator[list[Fault]]:
         """What is wrong with each sample's row and file, one list a sample, then with the rest."""
@@ -88,7 +101,7 @@ class Preflight:
         ahead = self.ahead
         try:
             base = find_base(ahead.base, ahead.workspace.runs)
-            config = resolve(ahead.config, is_tiny(base))
+            self.config = config = resolve(ahead.config, is_tiny(base))
             self.room = preflight.room(
                 self.folder,
                 preflight.count_weights(config, base),

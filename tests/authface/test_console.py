@@ -63,3 +63,16 @@ def test_a_pipe_gets_each_row_on_one_line(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(("n", "said"), [(0, "0 rows"), (1, "1 row"), (2000, "2,000 rows")])
 def test_a_number_has_its_noun(n: int, said: str) -> None:
     assert console.counted(n, "row") == said
+
+
+def test_without_a_terminal_progress_counts_what_was_done_before_and_times_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line every ten seconds; here each item takes a minute."""
+    clock = iter(range(0, 60 * 1000, 60))
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+    assert list(console.track(range(2), 300, label="run", done=100)) == [0, 1]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("  run: 101 of 300, ")
+    assert second.startswith("  run: 102 of 300, ")
+    assert re.search(r"\d+ h \d+ min left$", second)

@@ -76,6 +76,15 @@ def test_preflight_counts_held_out_samples_beside_the_others(root: str, filled: 
     assert "3 samples and 1 held out of samples@" in result.output
 
 
+def test_preflight_notes_crops_that_will_be_enlarged(root: str) -> None:
+    asked = ("preflight", "restorer", "-w", root, "--base", "tiny", "--set")
+    result = call(*asked, "size=192")
+    assert result.exit_code == 0
+    assert "4 of 4 crops are smaller than size = 192" in result.output
+    assert "the smallest from 160 px" in result.output
+    assert "smaller" not in call(*asked, "size=160").output
+
+
 def test_preflight_tells_all_faults_by_row_and_exits_with_1(root: str, filled: Filled) -> None:
     one, two, *_ = filled[1].read(Sample)
     (filled[0].media / one.crop_path).unlink()

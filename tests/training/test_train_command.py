@@ -10,6 +10,7 @@ from data_manifests.errors import ConfigError, InputError
 from data_manifests.media import Workspace
 from data_manifests.store import Store
 from training.code_state import code_state
+from training.tiny import make_tiny
 
 Filled = tuple[Workspace, Store]
 
@@ -123,6 +124,18 @@ def test_an_estimate_counts_the_named_base_and_trains_nothing(root: str, filled:
     assert shown["samples in all"] == "2,880,000"
     assert "tiny" in call("estimate", "prior", "-w", root)
     assert sorted(str(p) for p in filled[0].root.rglob("*")) == before
+
+
+def test_an_estimate_says_whose_sizes_it_counts(root: str, filled: Filled) -> None:
+    made = filled[0].runs / "mine" / "model"
+    make_tiny(made)
+    asked = ("estimate", "restorer", "-w", root, "--set", "size=128", "--set", "batch=1")
+    for base, said in (("org/sdxl", "org/sdxl: counted at the sizes of SDXL"), ("mine", "tiny")):
+        assert said in call(*asked, "--prior", base)
+    assert "no base is named: counted at" in call(*asked)
+    for base in ("mein", "/no/such/folder"):
+        with pytest.raises(InputError, match=f"no run and no model folder {base}"):
+            call(*asked, "--base", base)
 
 
 def test_an_estimate_counts_several_gpus_and_a_condition_of_latents(root: str) -> None:
