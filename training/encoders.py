@@ -26,11 +26,13 @@ from data_manifests.records import Sample
 from training import prompts
 from training.cache import Cache, Key, make_key, tensors_sha256
 from training.config import RestorerConfig, RunConfig
-from training.data import Posterior, crop_bytes, crop_pixels, mirrored
+from training.data import VAE_FACTOR, Posterior, crop_bytes, crop_pixels, mirrored
 from training.models import Base, Words
 from training.readers import open_pool, reader_count
 
 __all__ = ["Encoders", "Found"]
+
+_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Encoders:
         )
         self._one_at_a_time = Lock()
         self.keeps_pixels = isinstance(config, RestorerConfig)
+        self._bytes = self._record_bytes()
         base.look_up = self.words
 
     def latents_key(self, sample: Sample, *, mirror: bool) -> Key:
@@ -150,11 +153,26 @@ class Encoders:
         pictures = [self.latents_key(s, mirror=m) for s in samples for m in self._mirrors]
         return [*pictures, *map(self.words_key, prompts.needed(self.config, samples))]
 
+    def missing_bytes(self, samples: Sequence[Sample]) -> int:
+        """How much `fill` will write for a run on these samples, but for the records' headers."""
+        absent = (k for k in self.needed(samples) if not (self.cache.folder / k.path).is_file())
+        return sum(self._bytes[key.shelf] for key in absent)
+
     def steps(self, samples: Sequence[Sample], *, shard: tuple[int, int] = (0, 1)) -> int:
         """How many records `fill` goes through."""
         which, of = shard
         asked = prompts.needed(self.config, samples)
         return len(samples[which::of]) * len(self._mirrors) + len(asked[which::of])
+
+    def _record_bytes(self) -> dict[str, int]:
+        """Of a record on each shelf; asked while the text encoders are there."""
+        pipeline, cells = self.base.pipeline, (self.size // VAE_FACTOR) ** 2
+        latents = 2 * pipeline.vae.config.latent_channels * cells  # mean and log-variance
+        first, second = pipeline.text_encoder.config, pipeline.text_encoder_2.config
+        tokens = pipeline.tokenizer.model_max_length
+        words = tokens * (first.hidden_size + second.hidden_size) + second.projection_dim
+        pixels = 3 * self.size**2 if self.keeps_pixels else 0
+        return {"latents": _FLOAT * latents + pixels, "words": _FLOAT * words}
 
     @property
     def _mirrors(self) -> tuple[bool, ...]:

@@ -58,7 +58,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes that a run's checkpoints and model will take at their most, and those that are free."""
+    """Bytes that a run's checkpoints, model and cache will take at their most; those free."""
 
     needed: int
     free: int
@@ -70,7 +70,7 @@ class Room:
             return None
         return Fault(
             "",
-            f"Checkpoints and the model need {self.needed / 1e9:.2f} GB "
+            f"Checkpoints, model and cache need {self.needed / 1e9:.2f} GB "
             f"and the disk has {self.free / 1e9:.2f} GB left.",
             "Free space, or set a smaller keep.",
         )
@@ -143,17 +143,20 @@ def room(
     copied: int,
     checkpoints: int,
     averaged: bool = False,
+    cached: int = 0,
 ) -> Room:
     """What a run in `folder` takes at its most and what its disk has.
 
     `weights` are how many are trained and how many the model has (`model_numbers`), `copied` the
-    bytes of the base that go into it, `checkpoints` how many more there will be. A trained weight
-    has two moments beside it, and its average where one is kept.
+    bytes of the base that go into it, `checkpoints` how many more there will be, `cached` the
+    bytes that its cache still lacks. A trained weight has two moments beside it, and its average
+    where one is kept.
     """
     trained, exported = weights
     standing = next(p for p in (folder, *folder.parents) if p.exists())
     numbers = 4 if averaged else 3
     needed = checkpoints * numbers * _FLOAT * trained + _FLOAT * exported + copied
+    needed += cached
     return Room(needed, shutil.disk_usage(standing).free)
 
 

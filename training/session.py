@@ -43,7 +43,7 @@ def train_prior(run: Run[PriorConfig]) -> Iterator[Step]:
     encoders = _encoders(run, base)
     stage = Prior(base, run.config, run.media)
     sharding.shard(stage.unet, run.config, here())
-    here().of_first(lambda: _require_room(run, stage))
+    here().of_first(lambda: _require_room(run, stage, encoders))
     _fill(run, stage, encoders)
     _parse_faces(run, stage)
 
@@ -60,7 +60,7 @@ def train_restorer(run: Run[RestorerConfig]) -> Iterator[Step]:
     base = load_base(run.base, pick_device(here().device(run.config.device)))
     encoders = _encoders(run, base)
     stage = Restorer(base, run.config, run.media)
-    here().of_first(lambda: _require_room(run, stage))
+    here().of_first(lambda: _require_room(run, stage, encoders))
     _fill(run, stage, encoders)
 
     def export(facts: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def _parse_faces(run: Run[PriorConfig], stage: Prior) -> None:
         )
 
 
-def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
+def _require_room(run: Run[Any], stage: Prior | Restorer, encoders: Encoders | None) -> None:
     trained = sum(p.numel() for g in stage.groups for p in g.parameters().values())
     exported = preflight.model_numbers(stage.groups[0].module)
     found = preflight.room(
@@ -141,6 +141,7 @@ def _require_room(run: Run[Any], stage: Prior | Restorer) -> None:
         copied=copied_bytes(run.base, run.kind),
         checkpoints=preflight.new_checkpoints(run.config, run.folder),
         averaged=run.config.ema > 0,
+        cached=encoders.missing_bytes(run.samples) if encoders else 0,
     )
     preflight.require_room(found)
 

@@ -209,6 +209,23 @@ def test_filling_that_was_stopped_goes_on_where_it_was(opened: Open, filled: Fil
     assert sum(n for (_, hit), n in again.items() if hit) == kept
 
 
+@pytest.mark.parametrize("kind", [PriorConfig, RestorerConfig])
+def test_the_bytes_that_are_missing_are_those_that_are_written(
+    kind: type[PriorConfig | RestorerConfig], base: Base, filled: Filled
+) -> None:
+    base._seen.clear()
+    config = resolve(kind(size=256), tiny=True)
+    encoders = Encoders(base, config, Cache(filled[0].cache))
+    samples = filled[1].read(Sample)
+    foretold = encoders.missing_bytes(samples)
+    fill(encoders, filled, shard=(0, 2))
+    half = sum(p.stat().st_size for p in records(filled))
+    assert encoders.missing_bytes(samples) == pytest.approx(foretold - half, rel=0.05)
+    fill(encoders, filled)
+    assert foretold == pytest.approx(sum(p.stat().st_size for p in records(filled)), rel=0.05)
+    assert encoders.missing_bytes(samples) == 0
+
+
 def test_shards_together_make_all_and_no_two_the_same(opened: Open, filled: Filled) -> None:
     samples = filled[1].read(Sample)
     made = [fill(opened(), filled, shard=(i, 3)) for i in range(3)]

@@ -281,3 +281,28 @@ def test_a_run_that_the_disk_can_not_hold_is_refused_before_the_first_step(
     with pytest.raises(StorageError, match="smaller keep"):
         list(train_prior(config, store=filled[1], workspace=filled[0], name="p"))
     assert not (filled[0].runs / "p" / "checkpoints").exists()
+
+
+def test_the_room_that_a_cache_will_take_is_known_before_anything_is_encoded(
+    filled: Filled, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"base": str(tiny_base), "size": 64, "steps": 2, "keep": 1}
+    config = resolve(PriorConfig(**settings), tiny=True)
+    bare = preflight.room(
+        filled[0].runs / "p",
+        preflight.count_weights(config, tiny_base),
+        copied=copied_bytes(tiny_base, "prior"),
+        checkpoints=preflight.new_checkpoints(config, filled[0].runs / "p"),
+    )
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, bare.needed + 1000))
+    with pytest.raises(StorageError, match="model and cache need"):
+        list(
+            train_prior(
+                config.model_copy(update={"cache": True}),
+                store=filled[1],
+                workspace=filled[0],
+                name="p",
+            )
+        )
+    assert not list(filled[0].cache.rglob("*.safetensors"))
