@@ -246,8 +246,9 @@ def _numbered(srgb_HWC: NDArray[np.uint8], faces: Sequence[FaceReport]) -> bytes
         )
         draw.rectangle((left, top, right, bottom), outline=ink, width=line)
         text = f" {face.index} "
-        at = (left, max(0.0, top - draw.textbbox((0, 0), text, font)[3] - line))
-        draw.rectangle(draw.textbbox(at, text, font), fill=ink)
+        _, _, wide, high = draw.textbbox((0, 0), text, font)
+        at = (left, max(0.0, top - high - 2 * line))  # above the face, inside the picture
+        draw.rectangle((*at, at[0] + wide, at[1] + high + 2 * line), fill=ink)
         draw.text(at, text, (0, 0, 0), font)
     return to_jpeg(np.asarray(picture), _SHOWN)
 

@@ -26,6 +26,7 @@ CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
 .af-warn { border: 1px solid #d9a400; border-left-width: 6px; background: #fff7dc; color: #3d2f00;
   border-radius: 6px; padding: 10px 14px; margin: 6px 0; }
+.gradio-container .af-warn :is(b, p) { color: inherit; }
 .af-said { margin: 4px 0; line-height: 1.5; }
 .af-foot { color: var(--body-text-color-subdued); font-size: 13px; line-height: 1.5; }
 .gradio-container .af-table { width: 100%; border-collapse: collapse; font-size: 14px; }

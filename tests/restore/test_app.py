@@ -284,7 +284,7 @@ def test_other_pages_and_other_ways_in_are_refused(site: Site, jpeg: bytes) -> N
             assert httpx.request(method, f"{site.address}/{path}").status_code == 404, path
 
 
-def test_too_much_too_large_and_half_requests_leave_the_server_alive(
+def test_a_photo_that_is_too_large_is_refused_before_or_while_it_comes(
     site: Site, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = {"content-type": "multipart/form-data; boundary=x"}
@@ -303,6 +303,13 @@ def test_too_much_too_large_and_half_requests_leave_the_server_alive(
     except httpx.WriteError:
         pass  # it hung up on us in the middle
     monkeypatch.undo()
+    assert site.upload("a.jpg", jpeg).status_code == 200
+
+
+def test_too_many_and_too_slow_requests_leave_the_server_alive(
+    site: Site, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {"content-type": "multipart/form-data; boundary=x"}
     parts = b"".join(
         b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n' for _ in range(10**4)
     )
@@ -313,6 +320,9 @@ def test_too_much_too_large_and_half_requests_leave_the_server_alive(
     assert httpx.post(f"{site.address}{API}/call/faces", content=b"[" * 90_000).status_code == 400
     monkeypatch.setattr(app_guard, "_MOST_HELD", 0)
     assert site.upload("a.jpg", jpeg).status_code == 503
+    monkeypatch.undo()
+    monkeypatch.setattr(app_guard, "_UPLOADS_AT_ONCE", 0)
+    assert site.upload("a.jpg", jpeg).status_code == 429
     monkeypatch.undo()
     monkeypatch.setattr(app_guard, "_WORDS_S", 0.2)
     slow = raw(site, "POST", f"{API}/call/faces", {"content-length": "100"})
