@@ -44,12 +44,13 @@ def app(
 
     if importlib.util.find_spec("gradio") is None:
         raise MissingExtra("gradio", "app", "The web page")
-    from restore.app import serving
+    from restore.app import check_access, serving
     from restore.app_desk import Desk, replace_settings
     from restore.app_folder import AppFolder
     from restore.pipeline import open_restorer
 
     users = None if password_file is None else read_users(password_file)
+    check_access(host, users)  # before a model is loaded for nothing
     place, settings = settings_or_defaults(workspace)
     config = settings.restore
     if device is not None:

@@ -16,7 +16,7 @@ from data_manifests.errors import InputError
 from restore.app_desk import Desk
 from restore.app_guard import MOST_UPLOAD, Guard
 
-__all__ = ["is_loopback", "serving"]
+__all__ = ["check_access", "is_loopback", "serving"]
 
 _FONTS = ["system-ui", "sans-serif"]  # Gradio's own would be asked from a font server
 _OURS = {
@@ -31,6 +31,15 @@ def is_loopback(host: str) -> bool:
     return host in ("127.0.0.1", "localhost", "::1")
 
 
+def check_access(host: str, users: Mapping[str, str] | None) -> None:
+    """Raise InputError if others could reach the page without a password."""
+    if not is_loopback(host) and not users:
+        raise InputError(
+            f"At {host} others could use this page without a password.",
+            "Name a file of users with --password-file, or leave --host out.",
+        )
+
+
 @contextlib.contextmanager
 def serving(
     desk: Desk, *, host: str = "127.0.0.1", port: int = 7860, users: Mapping[str, str] | None = None
@@ -39,11 +48,7 @@ def serving(
 
     Raises InputError if the port is taken, or others could reach the page without a password.
     """
-    if not is_loopback(host) and not users:
-        raise InputError(
-            f"At {host} others could use this page without a password.",
-            "Name a file of users with --password-file, or leave --host out.",
-        )
+    check_access(host, users)
     with _environment(desk.folder.path):
         from restore.app_page import build
         from restore.app_words import CSS
