@@ -32,11 +32,12 @@ from restore.app_folder import AppFolder
 from restore.batch import plan_jobs
 from restore.compare import to_jpeg
 from restore.config import RestoreConfig
-from restore.cutting import Model, cut_faces
+from restore.kit import open_kit
 from restore.looking import Looked, look_at
 from restore.outcome import FaceReport, Outcome, sidecar_of
-from restore.photo import restore_photo
+from restore.photo import Source, begin, prepare, restore_photo
 from restore.pipeline import Pixels, Restoration, Restorer
+from restore.provenance import Carried
 
 __all__ = ["MOST_PIXELS", "Asked", "Desk", "Made", "Seen", "Tell", "plain_words"]
 
@@ -58,19 +59,15 @@ class Asked:
     steps: int
     upscale: float
     colour: str
+    improve_good: bool = False  # restore also what is good as it is
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The faces of a photo, drawn into a picture of it; those with a reason can't be restored."""
+    """The faces of a photo, drawn into a picture of it; a reason says why one would be left."""
 
     preview: Path
     faces: tuple[FaceReport, ...]
-
-    @property
-    def able(self) -> tuple[int, ...]:
-        """The numbers of the faces that can be restored."""
-        return tuple(face.index for face in self.faces if not face.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,8 @@ class Desk:
         # A finder's model keeps state while it runs: each of the two gets its own.
         self._looking = _Seat(finder, Sandbox(decoder), threading.Lock())
         self._restoring = _Seat(replace(finder, _find=None), Sandbox(decoder), threading.Lock())
+        config = replace_settings(restorer.config, faces="all", aligned=False, improve_good=False)
+        self._all = open_kit(_Watched(restorer, config, _quiet), finder)
 
     def close(self) -> None:
         """Stop the decoding processes."""
@@ -117,20 +116,19 @@ class Desk:
     def look(self, upload: Path) -> Seen:
         """The photo's faces, numbered as `restore` numbers them; raises InputError."""
         _check_upload(upload)
-        config = replace_settings(self.restorer.config, faces="all", aligned=False)
-        model = Model(self.restorer.facts.size, self.restorer.steps)
         seat = self._looking
         with seat.lock, self.folder.work() as place:
             photo = seat.sandbox.read(upload)
-            srgb_HWC = to_srgb(photo.pixels_HWC, photo.facts.icc)
-            cuts, skipped = cut_faces(srgb_HWC, seat.finder, model, config, file_sha256(upload))
-            reports = [*(cut.report for cut in cuts), *skipped]
+            outcome = begin(upload, upload, self._all, file_sha256(upload))
+            prepared = prepare(outcome, Source(photo, Carried()), self._all)
+            reports = [*(cut.report for cut in prepared.cuts), *prepared.skipped]
             faces = tuple(sorted(reports, key=lambda face: face.index))
+            srgb_HWC = to_srgb(photo.pixels_HWC, photo.facts.icc)
             preview = place / "faces.jpg"
             write_atomic(preview, _numbered(srgb_HWC, faces))
         return Seen(preview, faces)
 
-    def restore(self, upload: Path, asked: Asked, tell: Tell = lambda done, total: None) -> Made:
+    def restore(self, upload: Path, asked: Asked, tell: Tell | None = None) -> Made:
         """The photo with the faces that were asked for restored; raises InputError.
 
         The output has the upload's name, and its format where that can be written.
@@ -151,7 +149,7 @@ class Desk:
             outcome = restore_photo(
                 source,
                 plan_jobs(source, out)[0].target,
-                restorer=_Watched(self.restorer, config, tell),
+                restorer=_Watched(self.restorer, config, tell or _quiet),
                 finder=seat.finder,
                 sandbox=seat.sandbox,
             )
@@ -160,8 +158,12 @@ class Desk:
         return Made(outcome, pairs)
 
     def _config(self, asked: Asked) -> RestoreConfig:
+        standing = self.restorer.config
         return replace_settings(
-            self.restorer.config,
+            standing,
+            improve_good=asked.improve_good or standing.improve_good,
+            # Vectors of a face need a consent, and nobody on the page gives one.
+            guard=standing.guard.model_copy(update={"identity": False}).model_dump(),
             faces=asked.faces,
             fidelity=asked.fidelity,
             seed=asked.seed,
@@ -204,6 +206,10 @@ class _Watched(Restorer):
             yield result
 
 
+def _quiet(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 def replace_settings(config: RestoreConfig, **values: object) -> RestoreConfig:
     """The settings with some changed, and checked; raises ConfigError."""
     return parse_section(RestoreConfig, {**config.model_dump(), **values}, "the page")
@@ -230,7 +236,7 @@ def _check_output(width: int, height: int, upscale: float) -> None:
 
 
 def _numbered(srgb_HWC: NDArray[np.uint8], faces: Sequence[FaceReport]) -> bytes:
-    """The photo as JPEG with a numbered box around each face, grey where it can't be restored."""
+    """The photo as JPEG with a numbered box around each face, grey where it would be left."""
     height, width = srgb_HWC.shape[:2]
     share = min(1.0, _SHOWN / max(height, width))
     size = (max(1, round(width * share)), max(1, round(height * share)))

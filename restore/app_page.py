@@ -14,7 +14,16 @@ import gradio as gr
 
 from data_manifests.errors import AuthFaceError, InputError
 from restore.app_desk import Asked, Desk, Made, plain_words
-from restore.app_words import choices, footer, found_words, heading, made_words, table, trouble
+from restore.app_words import (
+    choices,
+    footer,
+    found_words,
+    heading,
+    in_need,
+    made_words,
+    table,
+    trouble,
+)
 from restore.outcome import sidecar_of
 
 __all__ = ["build"]
@@ -192,7 +201,7 @@ def _look(desk: Desk, upload: str) -> list[Update]:
     return [
         gr.update(value=found_words(seen), visible=True),
         gr.update(value=str(seen.preview), visible=True),
-        gr.update(choices=listed, value=[n for _, n in listed], visible=bool(listed)),
+        gr.update(choices=listed, value=in_need(seen), visible=bool(listed)),
         gr.update(interactive=bool(listed)),
         *_no_result(),
     ]
@@ -222,7 +231,7 @@ def _restoring(desk: Desk) -> Callable[..., list[Update]]:
         progress: Any = gr.Progress(),
     ) -> list[Update]:
         names = ",".join(str(int(number)) for number in faces)
-        asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour)
+        asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour, True)
         try:
             return _filled(_made(desk, photo, asked, progress))
         except Exception as error:

@@ -17,6 +17,7 @@ __all__ = [
     "footer",
     "found_words",
     "heading",
+    "in_need",
     "made_words",
     "table",
     "trouble",
@@ -66,12 +67,20 @@ def footer(facts: ModelFacts) -> str:
 
 
 def choices(seen: Seen) -> list[tuple[str, int]]:
-    """The faces that can be picked, with their sizes."""
+    """The faces that can be picked, with their sizes; one that is good already can be too."""
     return [
-        (f"{face.index}: {face.box.width:.0f} x {face.box.height:.0f} px", face.index)
-        for face in seen.faces
-        if not face.reason
+        (
+            f"{f.index}: {f.box.width:.0f} x {f.box.height:.0f} px" + ", good already" * f.good,
+            f.index,
+        )
+        for f in seen.faces
+        if f.good or not f.reason
     ]
+
+
+def in_need(seen: Seen) -> list[int]:
+    """The faces that are picked unless the visitor does otherwise."""
+    return [face.index for face in seen.faces if not face.reason]
 
 
 def found_words(seen: Seen) -> str:
@@ -80,7 +89,11 @@ def found_words(seen: Seen) -> str:
         return _said("No face was found in this photo, so there is nothing to restore.")
     count = len(seen.faces)
     found = "1 face was found." if count == 1 else f"{count} faces were found."
-    whys = [f"Face {f.index} can't be restored: {f.reason}." for f in seen.faces if f.reason]
+    whys = [
+        f"Face {f.index} {'is left' if f.good else 'cannot be restored'}: {f.reason}."
+        for f in seen.faces
+        if f.reason
+    ]
     return _said(" ".join([found, *whys]))
 
 
@@ -99,11 +112,11 @@ def made_words(made: Made) -> str:
 def table(faces: Sequence[FaceReport]) -> str:
     """One row per face: what became of it and why."""
     rows = "".join(
-        f"<tr><td>{face.index}</td><td>{escape(_status(face))}</td><td>{escape(face.reason)}</td>"
+        f"<tr><td>{face.index}</td><td>{escape(_status(face))}</td><td>{escape(_why(face))}</td>"
         f"<td>{'' if face.seed is None else face.seed}</td></tr>"
         for face in faces
     )
-    head = "<tr><th>face</th><th>status</th><th>why</th><th>its seed</th></tr>"
+    head = "<tr><th>face</th><th>status</th><th>remarks</th><th>its seed</th></tr>"
     return f'<table class="af-table">{head}{rows}</table>'
 
 
@@ -114,6 +127,12 @@ def trouble(words: str) -> str:
 
 def _status(face: FaceReport) -> str:
     return "left as it is" if face.reason == NOT_ASKED else face.status
+
+
+def _why(face: FaceReport) -> str:
+    doubt = f"doubtful: {face.doubt}" if face.doubt else ""
+    reason = "" if face.reason == NOT_ASKED else face.reason
+    return "; ".join(filter(None, (reason, face.note, doubt)))
 
 
 def _said(words: str) -> str:

@@ -27,6 +27,7 @@ _OURS = re.compile(r"authface-\d{6}\.jpg")
 _STATES = {
     "restored": "restored",
     "partly": "partly restored",
+    "good": "good already",
     "nothing": "nothing restored",
     "failed": "failed",
 }
@@ -95,8 +96,13 @@ class ComparePage:
         if looked.after_HWC is None:
             size = f"{looked.before_HWC.shape[1]} x {looked.before_HWC.shape[0]}"
             shown = escape(self._keep(to_jpeg(looked.before_HWC, _ALONE)))
+            why = (
+                "Every face is good already"
+                if outcome.status == "good"
+                else "No face was restored in this photo"
+            )
             return (
-                '<p class="none">No face was restored in this photo; no picture was written.</p>'
+                f'<p class="none">{why}; no picture was written.</p>'
                 f'<img class="input" loading="lazy" src="{shown}" alt="The input, {size}">'
             )
         before, after = looked.before_HWC, looked.after_HWC

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +380,24 @@ def test_what_can_not_be_written_becomes_a_tiff(
     assert read_sidecar(made.files[0]) is not None
     assert told == [(0, 1), (1, 1)]
     assert [label for label, _, _ in made.pairs] == ["Whole photo", "Face 0"]
+
+
+def test_a_face_that_is_good_is_restored_only_if_it_is_picked(
+    make_restorer, finder_of, mark_face, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    good = {"most_scale": 9, "least_resolution": -99, "least_eye_sharpness": 0, "most_noise": 99}
+    restorer = make_restorer(good=good)
+    restorer.facts = replace(restorer.facts, size=256)  # a smaller model's faces are not judged
+    file = tmp_path / "a.png"
+    Image.fromarray(portrait).save(file)
+    finder = finder_of(mark_face())
+    with AppFolder(tmp_path) as folder, Desk(restorer, finder, folder) as desk:
+        (face,) = desk.look(file).faces
+        assert face.good
+        assert desk.restore(file, ASKED).files is None
+        made = desk.restore(file, replace(ASKED, improve_good=True))
+        assert made.files is not None
+        assert made.outcome.faces[0].status == "restored"
 
 
 def test_enlarging_beyond_the_limit_is_refused(site: Site, tmp_path: Path) -> None:

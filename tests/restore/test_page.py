@@ -53,6 +53,7 @@ def test_the_page_says_what_became_of_each_photo(tmp_path: Path) -> None:
         (outcome("<b>.jpg", "nothing"), looked(after=False)),
         (outcome("c.jpg", "failed", problem="The JPEG is cut off."), None),
         (outcome("d.jpg", faces=(FACE,)), None),
+        (outcome("e.jpg", "good", faces=(FACE,)), looked(after=False)),
     )
     assert "Random weights &amp; noise." in html
     assert "done before" in html
@@ -61,7 +62,8 @@ def test_the_page_says_what_became_of_each_photo(tmp_path: Path) -> None:
     assert "no face found by x" in html
     assert "The JPEG is cut off." in html
     assert "can no longer be read" in html
-    assert "All 4" in html
+    assert "Every face is good already" in html
+    assert "All 5" in html
     assert "Failed 1" in html
 
 
