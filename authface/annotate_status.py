@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from annotation.progress import Overview
     from data_manifests.media import Workspace
     from data_manifests.store import Store
+    from restore.reviewed import Reviewed
 
 __all__ = ["print_overview", "read_overview", "show_status"]
 
@@ -33,14 +34,18 @@ def show_status(
     from authface.status_page import render_status
     from data_manifests.media import write_atomic
     from data_manifests.store import Store
+    from restore.reviewed import reviewed
 
     store = Store(space.tables)
+    restored = reviewed(store)
     found = read_overview(store, _drafts(store, space, config) if drafts else None)
     running = server.running(space)
     if as_json:
-        console.data(_as_json(found, running.url if running else None))
+        told = _as_json(found, running.url if running else None)
+        console.data(told | {"restored_faces": [asdict(one) for one in restored]})
     elif page is None:
         print_overview(found)
+        _print_restored(restored)
         console.say(
             f"Label Studio runs at {running.url}."
             if running
@@ -99,6 +104,21 @@ def print_overview(found: Overview) -> None:
         whose = "".join(f"; {who}: {number}" for who, number in found.drafts.items())
         number = sum(found.drafts.values())
         console.say(f"{number} drafts were begun and not submitted: they count nowhere{whose}.")
+
+
+def _print_restored(answers: Sequence[Reviewed]) -> None:
+    """What people said of restored faces; a photo goes by its file's SHA-256, as in its sidecar."""
+    from restore.reviewed import reviews_text
+
+    refused = [one for one in answers if one.decision != "approve"]
+    if refused:
+        console.table(
+            "Restored faces that are not taken",
+            ("photo", "answer", "why", "note"),
+            [(o.photo_id[:12], o.decision, ", ".join(o.reasons), o.note) for o in refused],
+        )
+    if answers:
+        console.say(f"Doubtful restored faces: {reviews_text(answers)}.")
 
 
 def _projects(found: Overview) -> list[tuple[object, ...]]:

@@ -114,7 +114,7 @@ def show_kills(root: Path, restorer: Restorer, finder: NamedFinder, kills: int) 
     for turn in range(kills):
         out = root / f"out-{turn}"
         child = forked(source, out, restorer, finder)
-        time.sleep(rng.uniform(0.02, took))
+        time.sleep(rng.uniform(0.02, 0.9 * took))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         broken += len(list(half(out)))

@@ -225,3 +225,21 @@ def test_a_name_that_means_no_answer_is_told(name: str) -> None:
 )
 def test_times_are_told_in_the_unit_that_people_would_say(time: float | None, words: str) -> None:
     assert seconds(time) == words
+
+
+def test_answers_about_restored_faces_are_told(workspace: Path) -> None:
+    photo = "f" * 64
+    store = Store(workspace / "tables")
+    task = replace(_task(photo, "north"), task_key=f"{photo}:review:1", kind="review")
+    store.upsert(Task, [task], why="doubtful restorations to review")
+    answer = replace(
+        _answer(photo, "north", "fix", reasons=("identity_changed",)),
+        task_key=task.task_key,
+        note="the mouth is another",
+    )
+    store.upsert(Annotation, [answer], why="pull")
+    seen = " ".join(typed("status").output.split())
+    assert "Doubtful restored faces: 1 to be done again (identity_changed 1x)." in seen
+    assert "the mouth is another" in seen
+    told = json.loads(typed("status", "--json").stdout)
+    assert told["restored_faces"][0]["photo_id"] == photo

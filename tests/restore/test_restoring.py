@@ -49,7 +49,7 @@ def test_the_exit_code_says_how_much_worked(
     partly = run("restore", source, tmp_path / "out", "--model", restorer_folder)
     assert partly.exit_code == 3, partly.output
     assert "no face found" in partly.output
-    assert "1 restored, 1 nothing, 1 failed" in partly.output
+    assert "1 restored, 1 without a restored face, 1 failed" in partly.output
     none = run("restore", source / "broken.jpg", tmp_path / "o.jpg", "--model", restorer_folder)
     assert none.exit_code == 2
     faceless = run("restore", source / "empty.png", tmp_path / "o.png", "--model", restorer_folder)
