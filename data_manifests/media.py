@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.errors import StorageError
 
-__all__ = ["Workspace", "media_name", "write_atomic", "write_media", "write_pieces"]
+__all__ = [
+    "Workspace",
+    "media_name",
+    "sweep_parts",
+    "write_atomic",
+    "write_media",
+    "write_pieces",
+]
+
+_PART = ".part-"  # files not yet under their final name begin with this
+_YOUNG_S = 2.0  # between making such a file and locking it pass microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +94,11 @@ def write_pieces(target: Path, pieces: Iterable[bytes]) -> int:
     """As `write_atomic`, from pieces that need not fit in memory together; gives the size."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_PART)
         try:
             with os.fdopen(handle, "wb") as part:
+                with contextlib.suppress(OSError):  # some network disks have no locks
+                    fcntl.flock(part, fcntl.LOCK_EX)
                 size = sum(part.write(piece) for piece in pieces)
                 part.flush()
                 os.fsync(part.fileno())
@@ -106,6 +120,22 @@ def write_pieces(target: Path, pieces: Iterable[bytes]) -> int:
         raise StorageError(
             wrong, "Nothing is half written: mend it and run the command again."
         ) from error
+
+
+def sweep_parts(folder: Path) -> int:
+    """Take away what killed writers left half written in a folder; gives how many files.
+
+    Whoever writes holds a lock on such a file until it has its name: what is locked, or was made
+    just now, is left.
+    """
+    swept = 0
+    for path in folder.glob(f"{_PART}*"):
+        with contextlib.suppress(OSError), path.open("rb") as part:
+            if time.time() - os.fstat(part.fileno()).st_mtime > _YOUNG_S:
+                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+                swept += 1
+    return swept
 
 
 def _sync_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from curation.facts import Facts
 from curation.sandbox import Sandbox
 from curation.scan import find_photos
 from data_manifests.errors import AuthFaceError, InputError, StorageError
+from data_manifests.media import sweep_parts
 from data_manifests.store import file_sha256
 from restore.containers import format_of
 from restore.cutting import Cut
@@ -118,6 +119,8 @@ def restore_jobs(
         stack.enter_context(contextlib.closing(written))
         stack.enter_context(work.budget)  # let go first, so that no stage waits when closed
         yield from written
+    for folder in {job.target.parent for job in jobs}:
+        sweep_parts(folder)  # an earlier run's that was killed
 
 
 class _Sandboxes:
