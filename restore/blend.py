@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -40,13 +41,18 @@ _MASK_SHARE: Box = (
 _STRIP_ROWS = 256
 
 
+@lru_cache(maxsize=4)
 def face_mask(size: int) -> Floats:
-    """The soft mask of an aligned crop, 0 to 1; a share of the crop, so it grows with the face."""
+    """The soft mask of an aligned crop, 0 to 1; a share of the crop, so it grows with the face.
+
+    It is read-only: all pastes of a run share it.
+    """
     across = (np.arange(size, dtype=np.float32) + 0.5) / size
     x_1W, y_H1 = across[None, :], across[:, None]
     distance_HW = np.hypot((x_1W - _CENTRE[0]) / _RADII[0], (y_H1 - _CENTRE[1]) / _RADII[1])
     ramp_HW = np.clip((1 - distance_HW) / _FEATHER, 0, 1)
     mask_HW: Floats = (ramp_HW * ramp_HW * (3 - 2 * ramp_HW)).astype(np.float32)
+    mask_HW.flags.writeable = False
     return mask_HW
 
 
@@ -101,9 +107,12 @@ def paste(photo_HWC: Pixels, face_HWC: Floats, matrix_23: Matrix) -> tuple[slice
     mask_HW, _ = _shrink(mask_HW, matrix_23)
     for strip in _strips(region):
         before_HWC = photo_HWC[strip].astype(np.float32)
-        change_HWC = _to_region(face_HWC, moved_23, strip) - before_HWC
-        before_HWC += _mask_at(mask_HW, moved_23, strip)[..., None] * change_HWC
-        photo_HWC[strip] = np.clip(np.rint(before_HWC), 0, most).astype(photo_HWC.dtype)
+        change_HWC = _to_region(face_HWC, moved_23, strip)
+        change_HWC -= before_HWC
+        change_HWC *= _mask_at(mask_HW, moved_23, strip)[..., None]
+        before_HWC += change_HWC
+        np.clip(np.rint(before_HWC, out=before_HWC), 0, most, out=before_HWC)
+        photo_HWC[strip] = before_HWC.astype(photo_HWC.dtype)
     return region
 
 
@@ -128,10 +137,19 @@ def _mask_inside(matrix_23: Matrix, size: int, shape: tuple[int, ...]) -> Floats
 
     Beyond an edge the crop was padded with grey, which resampling draws into the last pixels.
     """
+    if _lies_inside(matrix_23, size, shape):
+        return face_mask(size)
     # Broadcast from one value: no memory is spent on a photo-sized picture of ones.
     there_HW = _to_crop(np.broadcast_to(np.uint8(1), shape[:2]), matrix_23, size)
     inside_HW: Floats = cv2.erode(there_HW, np.ones((3, 3)), borderValue=1)
     return face_mask(size) * inside_HW
+
+
+def _lies_inside(matrix_23: Matrix, size: int, shape: tuple[int, ...]) -> bool:
+    """True if the whole crop lies in the photo, so that nothing of it was padded."""
+    rows, columns = region_of(matrix_23, size, (1 << 30, 1 << 30))
+    away = region_of(matrix_23, size, shape)
+    return min(rows.start, columns.start) > 0 and (rows, columns) == away
 
 
 def _mask_at(mask_HW: Floats, matrix_23: Matrix, region: tuple[slice, slice]) -> Floats:

@@ -89,10 +89,10 @@ def keep_grey(face_HWC: Floats, input_HWC: Floats) -> Floats:
 
 def match_ring(face_HWC: Floats, photo_HWC: Floats, mask_HW: Floats) -> Floats:
     """The face, shifted to the photo's mean colour where the mask fades; any value range."""
-    ring_HW1 = (mask_HW * (1 - mask_HW))[..., None]
-    weight = float(ring_HW1.sum())
+    ring_N = (mask_HW * (1 - mask_HW)).ravel()
+    weight = float(ring_N.sum())
     if weight < 1e-6:
         return face_HWC
-    shift_C = ((photo_HWC - face_HWC) * ring_HW1).sum(axis=(0, 1)) / weight
+    shift_C = ring_N @ (photo_HWC - face_HWC).reshape(-1, face_HWC.shape[2]) / weight
     matched_HWC: Floats = face_HWC + shift_C.astype(np.float32)
     return matched_HWC
