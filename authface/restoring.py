@@ -107,6 +107,7 @@ def restore(
     Example: authface restore old-photos restored --page compare.html
     """
     from restore.batch import plan_jobs, restore_jobs
+    from restore.page_file import check_page
     from restore.pipeline import open_restorer
     from restore.presets import with_preset
     from restore.sheet import check_sheet
@@ -135,8 +136,10 @@ def restore(
     config = make_config(with_preset(settings.restore, preset), given, set_ or [])
     config = _for_review(config, place) if review else config
     jobs = plan_jobs(source, target)
-    if sheet is not None:
-        check_sheet(sheet)  # before hours of work, not after them
+    if sheet is not None:  # before hours of work, not after them
+        check_sheet(sheet)
+    if page is not None:
+        check_page(page)
     finder = open_finder_for(settings)
     restorer = open_restorer(model or newest_restorer(place), config=config)
     if restorer.facts.warning:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from data_manifests.config import Section
 from restore.wanted import EXAMPLES, parse_wanted
@@ -245,7 +246,10 @@ class RestoreConfig(Section):
     @field_validator("faces")
     @classmethod
     def _names_faces(cls, said: str) -> str:
-        parse_wanted(said)
+        try:
+            parse_wanted(said)
+        except ValueError as error:  # pydantic would put "Value error" before what it says
+            raise PydanticCustomError("faces", "{why}", {"why": str(error)}) from error
         return said
 
     def steps_for(self, *, tiny: bool) -> int:

@@ -36,7 +36,8 @@ def doubt_of(kept: Kept, config: DoubtConfig, *, spread: float | None = None) ->
             said.append(f"identity {identity:.2f} below {config.least_identity:g}")
         if shift is not None and shift > config.input_shift:
             said.append(f"features moved by {shift:.2f} eye distances, over {config.input_shift:g}")
-        if likeness.drift > config.most_drift:
+        told = "drift from the input" in kept.reason  # by the guard, of a test model
+        if likeness.drift > config.most_drift and not told:
             said.append(f"drift from the input {likeness.drift:.2f}, over {config.most_drift:g}")
     if spread is not None and spread > config.most_spread:
         said.append(f"seeds disagree: spread {spread:.1f}, over {config.most_spread:g}")

@@ -17,6 +17,8 @@ from restore.provenance import creator_tool
 __all__ = ["GOOD", "NOT_ASKED", "FaceReport", "Outcome", "read_sidecar", "sidecar_of"]
 
 FORMAT = "authface-restoration/1"
+_ABOUT = "Faces in the output were made by a model: they are guesses, not evidence."
+_ABOUT_NONE = "No face was restored, so that no picture was written."
 NOT_ASKED = "it was not asked for"
 GOOD = "good already"  # how the reason begins of a face that is left because it needs nothing
 
@@ -123,7 +125,7 @@ def _sidecar(outcome: Outcome, config: RestoreConfig) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "software": creator_tool(),
-        "about": "Faces in the output were made by a model: they are guesses, not evidence.",
+        "about": _ABOUT if outcome.output_sha256 else _ABOUT_NONE,
         "status": outcome.status,
         "summary": outcome.summary,
         "warning": outcome.model.warning if outcome.model else "",

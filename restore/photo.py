@@ -37,6 +37,7 @@ from restore.kit import Kit, Tried, open_kit
 from restore.outcome import FaceReport, Outcome, read_sidecar, sidecar_of, status_of
 from restore.pipeline import Restorer
 from restore.provenance import Carried, read_carried
+from restore.wanted import parse_wanted
 
 __all__ = [
     "Prepared",
@@ -131,6 +132,9 @@ def prepare(outcome: Outcome, source: Source, kit: Kit) -> Prepared:
             cuts, skipped = [cut_aligned(srgb_HWC, kit.model, config, sha256)], list[FaceReport]()
         else:
             cuts, skipped = cut_faces(srgb_HWC, kit.finder, kit.model, config, sha256)
+            boxes = [face.box for face in (*(cut.report for cut in cuts), *skipped)]
+            if unmet := parse_wanted(config.faces).unmet(boxes):
+                outcome = replace(outcome, notes=(*outcome.notes, unmet))
         cuts, good = _without_good(cuts, photo.facts.jpeg_quality, config)
     return Prepared(outcome, source if cuts else None, tuple(cuts), (*skipped, *good))
 

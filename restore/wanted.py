@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_manifests.records import Box
@@ -28,6 +29,23 @@ class Wanted:
             return self.box.left <= x <= self.box.right and self.box.top <= y <= self.box.bottom
         return not self.numbers or number in self.numbers
 
+    def unmet(self, boxes: Sequence[Box]) -> str:
+        """What was asked for and is not among the faces in these boxes, in words; empty if nothing.
+
+        Of a photo without a face nothing is said: that says enough.
+        """
+        if not boxes:
+            return ""
+        if self.box is not None:
+            inside = any(self.includes(number, box) for number, box in enumerate(boxes))
+            return "" if inside else "no face was found in the box that was asked for"
+        missing = sorted(number for number in self.numbers if number >= len(boxes))
+        if not missing:
+            return ""
+        there = "one, 0" if len(boxes) == 1 else f"{len(boxes)}, 0 to {len(boxes) - 1}"
+        asked = ", ".join(map(str, missing))
+        return f"there is no face {asked}: the photo has {there}"
+
 
 def parse_wanted(text: str) -> Wanted:
     """The choice that was written down; raises ValueError that says what can be written."""
@@ -37,11 +55,14 @@ def parse_wanted(text: str) -> Wanted:
     if said == "largest":
         return Wanted(numbers=frozenset({0}))
     try:
-        if said.startswith("box:"):
-            return Wanted(box=_box(said.removeprefix("box:")))
-        numbers = frozenset(int(part) for part in said.split(","))
+        box = _box(said.removeprefix("box:")) if said.startswith("box:") else None
+        numbers = frozenset[int]() if box else frozenset(int(part) for part in said.split(","))
     except ValueError as error:
         raise ValueError(f"{text!r} names no faces; write {EXAMPLES}") from error
+    if box is not None:
+        if not (box.left < box.right and box.top < box.bottom):
+            raise ValueError(f"{text!r} holds no faces: it needs left < right and top < bottom")
+        return Wanted(box=box)
     if min(numbers) < 0:
         raise ValueError(f"{text!r}: faces are numbered from 0, the largest first")
     return Wanted(numbers=numbers)
@@ -49,6 +70,4 @@ def parse_wanted(text: str) -> Wanted:
 
 def _box(text: str) -> Box:
     left, top, right, bottom = (float(part) for part in text.split(","))
-    if not (left < right and top < bottom):
-        raise ValueError("a box needs left < right and top < bottom")
     return Box(left=left, top=top, right=right, bottom=bottom)

@@ -59,10 +59,39 @@ def test_wrong_words_are_told_before_any_work(photos: Path, restorer_folder: Pat
         ("--preset", "best", "There is no preset 'best'"),
         ("--set", "stepz=3", "did you mean 'steps'"),
         ("--upscaler", "gone.safetensors", "is no file"),
+        ("--page", "page.pdf", "page.pdf is no name for a page"),
+        ("--page", str(photos), "is no name for a page"),
     ):
         code, said = restore(photos, "--model", str(restorer_folder), option, value)
         assert (code, wanted in said) == (2, True), said
+        assert "Value error" not in said
     assert not (photos.parent / "out").exists()
+
+
+def test_a_page_never_replaces_what_is_no_page(
+    photos: Path, restorer_folder: Path, tmp_path: Path
+) -> None:
+    page, model = tmp_path / "page.html", ["--model", str(restorer_folder), "--set", "steps=1"]
+    page.write_text("<p>a diary")
+    code, said = restore(photos, *model, "--page", str(page))
+    assert (code, "is no before/after page of AuthFace" in said) == (2, True), said
+    assert page.read_text() == "<p>a diary"
+    page.unlink()
+    assert restore(photos, *model, "--page", str(page))[0] == 3
+    first = page.read_bytes()
+    assert restore(photos, *model, "--page", str(page))[0] == 3
+    assert page.read_bytes() != first  # it says that the photos were done before
+
+
+def test_a_face_that_is_not_there_is_named(photos: Path, restorer_folder: Path) -> None:
+    model = ["--model", str(restorer_folder), "--set", "steps=1"]
+    _, said = restore(photos, *model, "--faces", "0,7")
+    assert said.count("there is no face 7: the photo has one, 0") == 2  # none of the faceless one
+    _, said = restore(photos, *model, "--faces", "box:0,0,3,3")
+    assert said.count("no face was found in the box that was asked for") == 2
+    sidecar = read_sidecar(photos.parent / "out" / "a.png")
+    assert sidecar is not None
+    assert (sidecar["output"], "No face was restored" in sidecar["about"]) == (None, True)
 
 
 def test_doubtful_faces_become_tasks(photos: Path, restorer_folder: Path, tmp_path: Path) -> None:
