@@ -31,6 +31,7 @@ __all__ = [
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_OFFLINE = "--offline, AUTHFACE_OFFLINE or HF_HUB_OFFLINE"
 _TOLD = {".json", ".txt", ".model", ".md"}
 _PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
 
@@ -61,7 +62,7 @@ def bring(name: str) -> Path:
     """
     repo, revision = _split(name)
     if is_offline():
-        return _cached(name, "AUTHFACE_OFFLINE or HF_HUB_OFFLINE forbids the network")
+        return _cached(name, f"{_OFFLINE} forbids the network")
     if revision and _COMMIT.fullmatch(revision):
         kept = [f for r, c, f in cached_snapshots() if (r, c) == (repo, revision)]
         if kept and read_record(kept[0]):
@@ -85,7 +86,7 @@ def fetch(name: str) -> Fetched:
     repo, revision = _split(name)
     if is_offline():
         raise ConfigError(
-            f"AUTHFACE_OFFLINE or HF_HUB_OFFLINE forbids to get {name}.",
+            f"{_OFFLINE} forbids to get {name}.",
             "Unset it, or give a local folder.",
         )
     commit, files = _ask(repo, revision, name)
@@ -203,7 +204,12 @@ def _cached(name: str, why: str) -> Path:
     commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else named
     folder = home / "snapshots" / commit
     if not folder.is_dir():
-        raise _unreachable(name, f"it is not in the cache, and {why}" if why else "not cached")
+        if why:
+            raise ConfigError(
+                f"The model {name} is not in the cache, and {why}.",
+                f"Get it first, online, with `authface models get {name}`, or give a local folder.",
+            )
+        raise _unreachable(name, "not cached")
     return check_whole(folder)
 
 

@@ -169,7 +169,10 @@ def test_a_restorer_is_fetched_pinned_listed_and_verified(
 def test_what_was_fetched_needs_no_network_and_offline_opens_none(authface: Any, hub: Hub) -> None:
     refused = authface("get", REPO, "--offline")
     assert refused.returncode == 2
-    assert "forbids the network" in refused.stderr
+    assert "--offline, AUTHFACE_OFFLINE or HF_HUB_OFFLINE forbids the network" in " ".join(
+        refused.stderr.split()
+    )
+    assert f"online, with `authface models get {REPO}`" in " ".join(refused.stderr.split())
     assert hub.asked == []
     assert authface("get", REPO).returncode == 0
     hub.asked.clear()
