@@ -107,10 +107,8 @@ def restore(
     Example: authface restore old-photos restored --page compare.html
     """
     from restore.batch import plan_jobs, restore_jobs
-    from restore.page_file import check_page
     from restore.pipeline import open_restorer
     from restore.presets import with_preset
-    from restore.sheet import check_sheet
 
     if offline:
         os.environ["AUTHFACE_OFFLINE"] = "1"
@@ -136,11 +134,9 @@ def restore(
     config = make_config(with_preset(settings.restore, preset), given, set_ or [])
     config = _for_review(config, place) if review else config
     jobs = plan_jobs(source, target)
-    if sheet is not None:  # before hours of work, not after them
-        check_sheet(sheet)
-    if page is not None:
-        check_page(page)
+    _check_looks(page, sheet)
     finder = open_finder_for(settings)
+    upscaler = _open_upscaler(config)
     restorer = open_restorer(model or newest_restorer(place), config=config)
     if restorer.facts.warning:
         console.note(restorer.facts.warning)
@@ -149,7 +145,7 @@ def restore(
         jobs,
         restorer=restorer,
         finder=finder,
-        upscaler=_open_upscaler(config),
+        upscaler=upscaler,
         again=again,
         may_embed=_may_embed(config, place),
     )
@@ -161,6 +157,19 @@ def restore(
     if review and place is not None:
         _ask_about(outcomes, place)
     _finish_restore(outcomes)
+
+
+def _check_looks(page: Path | None, sheet: Path | None) -> None:
+    """Whether the page and the sheet can be written: asked before hours of work, not after."""
+    from restore.places import check_page, check_writable
+    from restore.sheet import check_sheet
+
+    if sheet is not None:
+        check_sheet(sheet)
+    if page is not None:
+        check_page(page)
+    for file in filter(None, (page, sheet)):
+        check_writable(file)
 
 
 def _for_review(config: RestoreConfig, place: Workspace | None) -> RestoreConfig:
