@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+_COLUMNS = """\
+  PSNR in dB and SSIM, of the faces: more is better; dE: colour, CIEDE2000; shift: of the landmarks,
+  in eye distances; sharper: than the input, 1 is the same; outside: largest change to the input
+  beyond the faces, of 255 (0 in a PNG or TIFF; a JPEG is encoded anew)"""
+
 
 def evaluate(
     restored: Annotated[Path, typer.Argument(help="A restored picture, or a folder of them.")],
@@ -70,11 +75,14 @@ def _show_scores(scores: Sequence[Score], apart: Sequence[Apart]) -> None:
     columns = ("picture", "where", "PSNR", "SSIM", "dE", "shift", "sharper", "outside")
     if rows:
         console.table("Restored against reference", columns, rows)
+        console.say(_COLUMNS)
     if apart:
         console.table("Kept apart", ("picture", "why"), [(a.name, a.reason) for a in apart])
     for score in scores:
-        for region in score.doubts:
-            console.note(f"{score.pair.name}: doubtful: {region.doubt}")
+        for number, region in enumerate(score.regions):
+            which = "whole picture" if region.box is None else f"face {number}"
+            if region.doubt:
+                console.note(f"{score.pair.name}: {which} is doubtful: {region.doubt}")
 
 
 def _where(score: Score) -> str:

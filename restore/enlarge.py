@@ -101,8 +101,9 @@ def open_upscaler(file: Path, device: str | torch.device = "cpu") -> Upscaler:
     try:
         found = ModelLoader(device).load_from_state_dict(load_file(file))
     except (SafetensorError, UnsupportedModelError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ConfigError(
-            f"{file} is no upscaler that can be opened: {' '.join(str(error).split())[:200]}",
+            f"{file} is no upscaler that can be opened: {reason}.",
             "It must be safetensors, of an architecture that spandrel lists.",
         ) from error
     if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3:

@@ -18,6 +18,7 @@ from restore.records import known_sha256
 __all__ = ["Lora", "changes_words", "find_lora", "merge_loras", "with_loras"]
 
 _USUAL = "pytorch_lora_weights.safetensors"  # the name that diffusers and our training write
+_MOST_HEADER = 100_000_000  # bytes; the format allows no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ def find_lora(text: str) -> Lora:
         if not is_hub_id(name):
             raise ConfigError(
                 f"{name} is no LoRA: there is no such file or folder.",
-                "Name a folder, a .safetensors file or a hub id.",
+                "Name a folder, a .safetensors file or a hub id; a weight behind it is a number, "
+                "such as =0.8."
+                if "=" in name
+                else "Name a folder, a .safetensors file or a hub id.",
             )
         path = bring(name)
     return Lora(_file_in(path), weight)
@@ -63,9 +67,12 @@ def changes_words(lora: Lora) -> bool:
     """Whether it holds weights of the text encoders: prompts mean something else with it."""
     try:
         with lora.file.open("rb") as opened:
-            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(min(length, _MOST_HEADER)))
+    except OSError as error:
         raise _unreadable(lora, error) from error
+    except ValueError as error:
+        raise _unreadable(lora, ValueError("it is no whole safetensors file")) from error
     return any(key.startswith(("text_encoder", "lora_te")) for key in header)
 
 
@@ -133,7 +140,7 @@ def _file_in(folder: Path) -> Path:
 
 
 def _unreadable(lora: Lora, error: BaseException) -> CheckpointError:
-    reason = " ".join(str(error).split())[:300]
+    reason = " ".join(str(error).split())[:300].rstrip(".")
     return CheckpointError(
-        f"{lora.file} can't be merged as a LoRA of SDXL's U-Net: {reason}", "Name another."
+        f"{lora.file} can't be merged as a LoRA of SDXL's U-Net: {reason}.", "Name another."
     )

@@ -116,6 +116,8 @@ def test_what_is_no_lora_is_refused_in_plain_words(
             find_lora(str(name))
     with pytest.raises(ConfigError, match="no such file"):
         find_lora(str(tmp_path / "nowhere" / "at" / "all"))
+    with pytest.raises(ConfigError, match="a weight behind it is a number"):
+        find_lora(f"{prior}=much")
     with pytest.raises(ConfigError, match="no weight"):
         find_lora(f"{prior}=nan")
     several = shutil.copytree(prior / "lora", tmp_path / "several")
@@ -126,8 +128,10 @@ def test_what_is_no_lora_is_refused_in_plain_words(
     save_file({"some.weight": torch.zeros(2)}, strange)
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes((prior / "lora" / DIFFUSERS_FILE).read_bytes()[:500])
-    for file in (strange, damaged):
-        with pytest.raises(CheckpointError, match="can't be merged"):
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"junk")
+    for file, why in ((strange, ""), (damaged, ": it is no whole"), (junk, ": it is no whole")):
+        with pytest.raises(CheckpointError, match=f"can't be merged.*{why}"):
             open_restorer(str(restorer_folder), config=RestoreConfig(lora=(str(file),)))
 
 

@@ -36,7 +36,8 @@ def test_a_photo_is_restored_and_evaluated_without_a_workspace(
     assert "random weights" in page.read_text()
     scored = run("evaluate", out, photo.parent)
     assert scored.exit_code == 0, scored.output
-    assert "doubtful" in scored.output
+    assert "face 0 is doubtful" in scored.output
+    assert "shift: of the landmarks" in scored.output
     assert len(json.loads((out / "evaluation.json").read_text())["scores"]) == 1
 
 
