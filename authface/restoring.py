@@ -136,7 +136,7 @@ def restore(
     jobs = plan_jobs(source, target)
     _check_looks(page, sheet)
     finder = open_finder_for(settings)
-    upscaler = _open_upscaler(config)
+    enlarger = _open_upscaler(config)
     restorer = open_restorer(model or newest_restorer(place), config=config)
     if restorer.facts.warning:
         console.note(restorer.facts.warning)
@@ -145,7 +145,7 @@ def restore(
         jobs,
         restorer=restorer,
         finder=finder,
-        upscaler=upscaler,
+        upscaler=enlarger,
         again=again,
         may_embed=_may_embed(config, place),
     )
