@@ -135,6 +135,7 @@ def restore(
     config = _for_review(config, place) if review else config
     jobs = plan_jobs(source, target)
     _check_looks(page, sheet)
+    _say_unused(config)
     finder = open_finder_for(settings)
     enlarger = _open_upscaler(config)
     restorer = open_restorer(model or newest_restorer(place), config=config)
@@ -170,6 +171,21 @@ def _check_looks(page: Path | None, sheet: Path | None) -> None:
         check_page(page)
     for file in filter(None, (page, sheet)):
         check_writable(file)
+
+
+def _say_unused(config: RestoreConfig) -> None:
+    """Which of the settings that were given change nothing, since pictures are aligned faces."""
+    if not config.aligned:
+        return
+    given = {
+        "upscale": config.upscale != 1,
+        "upscaler": config.upscaler is not None,
+        "faces": config.faces != "all",
+    }
+    if unused := [name for name, is_given in given.items() if is_given]:
+        console.note(
+            f"aligned faces come out at the model's own size: {', '.join(unused)} changes nothing"
+        )
 
 
 def _for_review(config: RestoreConfig, place: Workspace | None) -> RestoreConfig:

@@ -83,6 +83,15 @@ def test_a_page_never_replaces_what_is_no_page(
     assert page.read_bytes() != first  # it says that the photos were done before
 
 
+def test_what_changes_nothing_for_aligned_faces_is_said(
+    photos: Path, restorer_folder: Path
+) -> None:
+    model = ["--model", str(restorer_folder), "--set", "steps=1", "--aligned"]
+    _, said = restore(photos, *model, "--upscale", "2", "--faces", "largest")
+    assert "at the model's own size: upscale, faces changes nothing" in said
+    assert "changes nothing" not in restore(photos, *model)[1]
+
+
 def test_a_face_that_is_not_there_is_named(photos: Path, restorer_folder: Path) -> None:
     model = ["--model", str(restorer_folder), "--set", "steps=1"]
     _, said = restore(photos, *model, "--faces", "0,7")
