@@ -231,6 +231,8 @@ def _megabytes(text: str) -> int:
 
 
 def _say(outcome: Outcome) -> None:
+    from restore.provenance import UNMARKED
+
     if outcome.resumed:
         console.say(f"  {outcome.source.name}: done before ({outcome.summary})")
         return
@@ -243,7 +245,8 @@ def _say(outcome: Outcome) -> None:
     else:
         console.note(f"{outcome.source.name}: {outcome.summary}")
     for note in outcome.notes:
-        console.say(f"    {note}")
+        if note != UNMARKED:  # said once, at the start
+            console.say(f"    {note}")
 
 
 def _write_looks(

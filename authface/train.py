@@ -157,7 +157,7 @@ def make_config(section: C, options: dict[str, Any], overrides: Sequence[str]) -
     values |= {k: v for k, v in options.items() if v is not None}
     for override in overrides:
         _put(values, override)
-    return parse_section(type(section), values, "--set")
+    return parse_section(type(section), values, "--set" if overrides else "an option")
 
 
 def _put(values: dict[str, Any], override: str) -> None:
