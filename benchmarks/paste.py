@@ -145,7 +145,8 @@ def full_frame(frame_HWC: Srgb, face_HWC: Floats, matrix_23: Matrix) -> Srgb:
     warped: Any = cv2.warpAffine(
         face_HWC, moved, size, flags=way, borderMode=cv2.BORDER_REPLICATE
     ).astype(np.float64)
-    soft: Any = cv2.warpAffine(mask_HW, moved, size, flags=way)
+    linear = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    soft: Any = cv2.warpAffine(mask_HW, moved, size, flags=linear)
     soft_HW1 = np.clip(soft, 0, 1).astype(np.float64)[..., None]
     blended: Srgb = np.clip(np.rint(soft_HW1 * warped + (1 - soft_HW1) * frame_HWC), 0, 255).astype(
         np.uint8
