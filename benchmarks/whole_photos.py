@@ -91,7 +91,7 @@ def show_time(portraits: Path, root: Path, seconds: float) -> None:
         path = usable[i % len(usable)]
         shutil.copy(path, source / f"{i:02d}-{path.name}")
     finder = open_finder(FacesConfig(least_score=0.6))
-    config = RestoreConfig()
+    config = RestoreConfig(improve_good=True)
     jobs = plan_jobs(source, root / "one")
     restorer: Any = Waiting(seconds, config)
     start = time.perf_counter()
@@ -114,7 +114,7 @@ def show_time(portraits: Path, root: Path, seconds: float) -> None:
     print(f"{seconds} s each in the model: {model:.1f} s")
     print(f"  one after the other {alone:.1f} s: {alone / model - 1:.1%} over the model's own time")
     print(f"  overlapped {together:.1f} s: {together / model - 1:.1%}")
-    stages = ("read", "find", "restore", "paste", "write")
+    stages = ("read", "find", "restore", "judge", "paste", "write")
     spent = {s: sum(o.seconds.get(s, 0.0) for o in done) for s in stages}
     print("  stages:", ", ".join(f"{s} {t:.1f} s" for s, t in spent.items()))
     print(f"  outputs equal byte for byte: {same} of {sum(j.target.exists() for j in jobs)}")
@@ -132,7 +132,7 @@ def show_memory(portraits: Path, root: Path) -> None:
     for name, deep in (("huge.jpg", False), ("huge.png", False), ("huge.tif", True)):
         source = root / name
         make_huge(portraits / "Kodak Z1012 IS.jpg", source, deep=deep)
-        restorer: Any = Waiting(0.01, RestoreConfig())
+        restorer: Any = Waiting(0.01, RestoreConfig(improve_good=True))
         before = tree_pss()
         with Watch() as watch:
             jobs = plan_jobs(source, root / f"out-{name}")

@@ -69,6 +69,15 @@ class _Item:
     hold: Hold | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Faces for the model, and the photos that came since the batch before."""
+
+    came: Sequence[_Item]
+    cuts: Sequence[Cut]
+    tried: Sequence[Tried] = ()
+
+
 def plan_jobs(source: Path, target: Path) -> list[Job]:
     """The jobs of restoring `source` into `target`: one, or one per photo of a folder, in order."""
     if not source.exists():
@@ -115,7 +124,9 @@ def restore_jobs(
         read = ahead(work.admit(jobs), work.read, workers=_READERS, depth=2)
         # While the model restores a batch, the photos of the next one are made ready.
         ready = ahead(read, work.prepare, depth=restorer.faces_at_once)
-        written = ahead(work.restore(ready), work.finish, workers=_WRITERS, depth=1)
+        # Two batches at once: one in the model, the one before it judged by the guard.
+        tried = ahead(work.batches(ready), work.run, workers=2, depth=1)
+        written = ahead(work.complete(tried), work.finish, workers=_WRITERS, depth=1)
         stack.enter_context(contextlib.closing(written))
         stack.enter_context(work.budget)  # let go first, so that no stage waits when closed
         yield from written
@@ -201,31 +212,39 @@ class _Work:
         if item.source is None:
             return item
         prepared = prepare(item.outcome, item.source, self.kit)
+        if not prepared.cuts and item.hold is not None:
+            item.hold.let_go()  # it holds no pixels any more
         return replace(item, outcome=prepared.outcome, prepared=prepared, source=None)
 
-    def restore(self, items: Generator[_Item]) -> Iterator[_Item]:
-        """Run the model on full batches of faces, whichever photos they are of."""
-        waiting, done = deque[_Item](), deque[tuple[Tried, float]]()
-        cuts, restorer = deque[Cut](), self.kit.restorer
+    def batches(self, items: Generator[_Item]) -> Iterator[_Batch]:
+        """Full batches of faces, whichever photos they are of, with the photos that came."""
+        came, cuts = list[_Item](), deque[tuple[_Item, Cut]]()
         with contextlib.closing(items):
             for item in items:
-                waiting.append(item)
-                cuts.extend(_cuts_of(item))
-                if item.hold is not None:
+                came.append(item)
+                cuts.extend((item, cut) for cut in _cuts_of(item))
+                if item.hold is not None and _cuts_of(item):
                     item.hold.park()
-                while len(cuts) >= (most := restorer.faces_at_once):
-                    done.extend(self._run([cuts.popleft() for _ in range(most)]))
-                yield from _complete(waiting, done)
-        if cuts:
-            done.extend(self._run(list(cuts)))
-        yield from _complete(waiting, done)
+                while len(cuts) >= (most := self.kit.restorer.faces_at_once):
+                    yield _Batch(came, _taken(cuts, most))
+                    came = []
+                if came and not cuts:
+                    yield _Batch(came, ())
+                    came = []
+        yield _Batch(came, _taken(cuts, len(cuts)))
 
-    def _run(self, cuts: Sequence[Cut]) -> list[tuple[Tried, float]]:
-        """What became of the faces, each with its share of the time."""
-        seconds = dict[str, float]()
-        with timed(seconds, "restore"):
-            tried = self.kit.run(cuts)
-        return [(one, seconds["restore"] / len(cuts)) for one in tried]
+    def run(self, batch: _Batch) -> _Batch:
+        """The batch with what became of its faces."""
+        return replace(batch, tried=self.kit.run(batch.cuts) if batch.cuts else ())
+
+    def complete(self, batches: Generator[_Batch]) -> Iterator[_Item]:
+        """The photos whose faces are all done, in order."""
+        waiting, done = deque[_Item](), deque[Tried]()
+        with contextlib.closing(batches):
+            for batch in batches:
+                waiting.extend(batch.came)
+                done.extend(batch.tried)
+                yield from _complete(waiting, done)
 
     def finish(self, item: _Item) -> Outcome:
         """Paste and write."""
@@ -265,16 +284,24 @@ def _cuts_of(item: _Item) -> tuple[Cut, ...]:
     return () if item.prepared is None else item.prepared.cuts
 
 
-def _complete(waiting: deque[_Item], done: deque[tuple[Tried, float]]) -> Iterator[_Item]:
-    """The photos at the front whose faces are all done, with their results."""
+def _taken(cuts: deque[tuple[_Item, Cut]], count: int) -> list[Cut]:
+    """The next faces; a photo whose last one is among them waits for no other photo any more."""
+    taken = [cuts.popleft() for _ in range(count)]
+    for item, cut in taken:
+        if item.hold is not None and cut is _cuts_of(item)[-1]:
+            item.hold.move()
+    return [cut for _, cut in taken]
+
+
+def _complete(waiting: deque[_Item], done: deque[Tried]) -> Iterator[_Item]:
+    """The photos at the front whose faces are all done, with what became of them."""
     while waiting and len(_cuts_of(waiting[0])) <= len(done):
         item = waiting.popleft()
         mine = [done.popleft() for _ in _cuts_of(item)]
         if mine:
-            item.outcome.seconds["restore"] = sum(seconds for _, seconds in mine)
-        if item.hold is not None:
-            item.hold.move()
-        yield replace(item, tried=[one for one, _ in mine])
+            item.outcome.seconds["restore"] = sum(one.model_s for one in mine)
+            item.outcome.seconds["judge"] = sum(one.judge_s for one in mine)
+        yield replace(item, tried=mine)
 
 
 def _failed(item: _Item, error: AuthFaceError) -> _Item:

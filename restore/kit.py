@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curation.faces import NamedFinder
+from curation.found import FaceFinder, FoundFace
 from restore.config import RestoreConfig
 from restore.cutting import Cut, Model
 from restore.doubts import doubt_of, spread
 from restore.enlarge import Upscaler
 from restore.guard import Guard, Kept, guarded, open_guard
 from restore.outcome import FaceReport
-from restore.pipeline import Restorer
+from restore.pipeline import Restoration, Restorer
 from restore.resume import settings_key
 from restore.writing import Writer, open_writer
 
 __all__ = ["Kit", "Tried", "open_kit"]
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +33,8 @@ class Tried:
 
     kept: Kept
     spread: float | None = None
+    model_s: float = 0.0  # its share of the time in the model
+    judge_s: float = 0.0  # and in the guard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +48,7 @@ class Kit:
     key: str
     upscaler: Upscaler | None = None
     may_embed: Callable[[str], bool] | None = None  # of photos by their SHA-256; of all if none
+    turn: threading.Lock = field(default_factory=threading.Lock)  # the model serves one at a time
 
     @property
     def config(self) -> RestoreConfig:
@@ -50,17 +61,21 @@ class Kit:
         return Model(self.restorer.facts.size, self.restorer.steps)
 
     def run(self, cuts: Sequence[Cut]) -> list[Tried]:
-        """The faces through the model and the guard, in order; several seeds where asked for."""
+        """The faces through the model and the guard, in order; several seeds where asked for.
+
+        Several threads may run: the guard judges one's faces while the model makes another's.
+        """
         crops, seeds = [c.crop_HWC for c in cuts], [c.report.seed or 0 for c in cuts]
         may = None if self.may_embed is None else [self.may_embed(c.photo_id) for c in cuts]
         fidelity, count = self.config.fidelity, self.config.doubt.seeds
-        kept = guarded(
-            self.restorer, crops, seeds, guard=self.guard, fidelity=fidelity, may_embed=may
-        )
-        if count < 2:
-            return [Tried(k) for k in kept]
-        apart = spread(self.restorer, crops, seeds, count=count, fidelity=fidelity)
-        return [Tried(k, s) for k, s in zip(kept, apart, strict=True)]
+        start, model = time.monotonic(), _InTurn(self.restorer, self.turn)
+        kept = guarded(model, crops, seeds, guard=self.guard, fidelity=fidelity, may_embed=may)
+        apart: Sequence[float | None] = [None] * len(cuts)
+        if count >= 2:
+            apart = spread(model, crops, seeds, count=count, fidelity=fidelity)
+        model_s = model.spent / len(cuts)
+        judge_s = (time.monotonic() - start - model.spent - model.waited) / len(cuts)
+        return [Tried(k, s, model_s, judge_s) for k, s in zip(kept, apart, strict=True)]
 
     def report(self, cut: Cut, tried: Tried) -> FaceReport:
         """What became of a face; one that the guard left is skipped, with its reason."""
@@ -85,6 +100,42 @@ class Kit:
         )
 
 
+class _InTurn:
+    """A restorer that several threads ask, one after the other; notes how long each took."""
+
+    def __init__(self, restorer: Restorer, turn: threading.Lock) -> None:
+        self._restorer, self._turn = restorer, turn
+        self.spent = self.waited = 0.0
+
+    def restore_each(
+        self, faces: Sequence[Pixels], *, seeds: Sequence[int], fidelity: float | None = None
+    ) -> Iterator[Restoration]:
+        """As the restorer does, in one piece."""
+        asked = time.monotonic()
+        with self._turn:
+            begun = time.monotonic()
+            made = list(self._restorer.restore_each(faces, seeds=seeds, fidelity=fidelity))
+            self.spent += time.monotonic() - begun
+        self.waited += begun - asked
+        return iter(made)
+
+
+def _one_at_a_time(finder: NamedFinder) -> NamedFinder:
+    """A finder of its own that several threads may ask."""
+    lock = threading.Lock()
+
+    def load() -> FaceFinder:
+        find = finder.load()
+
+        def found(pixels_HWC: Pixels) -> list[FoundFace]:
+            with lock:
+                return find(pixels_HWC)
+
+        return found
+
+    return replace(finder, load=load, _find=None)
+
+
 def open_kit(
     restorer: Restorer,
     finder: NamedFinder,
@@ -97,8 +148,8 @@ def open_kit(
     A test model's faces are judged and kept all the same: it can make none that are like.
     """
     config, facts = restorer.config, restorer.facts
-    # The guard works in another thread than the search, and a finder serves one at a time.
-    guard = open_guard(config.guard, replace(finder, _find=None), withholds=not facts.tiny)
+    # The guard works in other threads than the search, and a finder serves one at a time.
+    guard = open_guard(config.guard, _one_at_a_time(finder), withholds=not facts.tiny)
     key = settings_key(config, facts, finder.name, upscaler.sha256 if upscaler else "")
     writer = open_writer(facts, config, key=key)
     return Kit(restorer, finder, guard, writer, key, upscaler, may_embed)

@@ -94,8 +94,9 @@ def restore_photo(
     with timed(outcome.seconds, "read"):
         decoded = open_source(source, sandbox, kit)
     prepared = prepare(outcome, decoded, kit)
-    with timed(outcome.seconds, "restore"):
-        tried = kit.run(prepared.cuts) if prepared.cuts else []
+    tried = kit.run(prepared.cuts) if prepared.cuts else []
+    outcome.seconds["restore"] = sum(one.model_s for one in tried)
+    outcome.seconds["judge"] = sum(one.judge_s for one in tried)
     return finish(prepared, tried, kit)
 
 

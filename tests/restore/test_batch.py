@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,42 @@ def test_little_memory_makes_it_slower_and_changes_nothing(
         )
         assert [o.status for o in done] == ["restored"] * 4
     assert bytes_in(tmp_path / "much").keys() == bytes_in(tmp_path / "little").keys()
+
+
+@pytest.mark.parametrize(("batch", "most"), [(1, 1), (3, 3)])
+def test_no_more_photos_are_held_than_memory_allows(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path, monkeypatch, batch: int, most: int
+) -> None:
+    from restore import batch as batches
+
+    held = []
+
+    class Watched(batches.Budget):
+        def _count(self, used: int, moving: int) -> None:
+            super()._count(used, moving)
+            held.append(self._used)
+
+        def take(self, size: int):
+            hold = super().take(size)
+            held.append(self._used)
+            return hold
+
+    monkeypatch.setattr(batches, "Budget", Watched)
+    source = four_photos(portrait, tmp_path / "in")
+    restorer = make_restorer(max_memory_mb=1, batch=batch, exact=batch == 1)
+    real = restorer.restore_each
+
+    def slowly(faces, *, seeds, fidelity=None):
+        time.sleep(0.5)  # time to read ahead, if that were allowed
+        return real(faces, seeds=seeds, fidelity=fidelity)
+
+    monkeypatch.setattr(restorer, "restore_each", slowly)
+    jobs = plan_jobs(source, tmp_path / "out")
+    done = list(restore_jobs(jobs, restorer=restorer, finder=finder_of(marked)))
+    assert [o.status for o in done] == ["restored"] * 4
+    one = 512 * 512 * 13  # bytes that are reckoned for a photo
+    assert max(held) == most * one
+    assert held[-1] == 0
 
 
 def test_a_run_that_is_left_early_leaves_no_thread_behind(

@@ -52,7 +52,7 @@ def test_a_portrait_is_found_restored_marked_and_accounted_for(
     assert face.status == "restored"
     assert 165 < face.box.left < 195
     assert 45 < face.box.top < 80
-    assert set(outcome.seconds) == {"read", "find", "restore", "paste", "write"}
+    assert set(outcome.seconds) == {"read", "find", "restore", "judge", "paste", "write"}
     said = read_sidecar(target)
     assert said is not None
     assert said["input"]["sha256"] == hashlib.sha256(before).hexdigest()
