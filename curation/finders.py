@@ -33,6 +33,7 @@ MEDIAPIPE_FILES = (
     "blaze_face_short_range.tflite",
 )
 _MTCNN_SIDE, _HAAR_SIDE, _DLIB_SIDE, _MEDIAPIPE_SIDE = 1024, 1024, 1024, 1024  # px
+_MTCNN_LEAST = 24  # px; the smallest face it looks for
 _NO_POINTS = np.zeros((0, 2))
 
 
@@ -41,9 +42,11 @@ def load_mtcnn() -> FaceFinder:
     import torch
     from facenet_pytorch import MTCNN
 
-    model = MTCNN(keep_all=True, device="cpu", post_process=False, min_face_size=24)
+    model = MTCNN(keep_all=True, device="cpu", post_process=False, min_face_size=_MTCNN_LEAST)
 
     def find(pixels_HWC: NDArray[np.uint8]) -> list[FoundFace]:
+        if min(pixels_HWC.shape[:2]) < _MTCNN_LEAST:
+            return []  # not one level of its pyramid is left, and it fails
         small_HWC, scale = _reduced(pixels_HWC, _MTCNN_SIDE)
         with torch.inference_mode():
             boxes, scores, points = model.detect(small_HWC, landmarks=True)

@@ -79,11 +79,16 @@ class _Batch:
 
 
 def plan_jobs(source: Path, target: Path) -> list[Job]:
-    """The jobs of restoring `source` into `target`: one, or one per photo of a folder, in order."""
+    """The jobs of restoring `source` into `target`: one, or one per photo of a folder, in order.
+
+    Raises InputError where there is nothing to restore or the output can't be written.
+    """
     if not source.exists():
         raise InputError(f"{source} does not exist.", "Check the path.")
     if not source.is_dir():
-        return [Job(source, target / _name(source) if target.is_dir() else target)]
+        one = target / _name(source) if target.is_dir() else target
+        format_of(one)  # an ending that can't be written is told before the model is loaded
+        return [Job(source, one)]
     if target.exists() and not target.is_dir():
         raise InputError(
             f"{source} is a folder and {target} is a file.", "Give a folder as output."

@@ -57,6 +57,8 @@ def quick_sha256(folder: Path) -> str:
 def _here(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if not any(p.suffix == ".safetensors" or is_pickle(p.name) for p in folder.rglob("*")):
+            raise ConfigError(f"{folder} holds no model's weights.", "Name a restorer's folder.")
         return folder
     repo, _, commit = name.partition("@")
     kept = [f for r, c, f in cached_snapshots() if r == repo and c.startswith(commit)]

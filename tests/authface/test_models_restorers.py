@@ -247,3 +247,12 @@ def test_a_folder_that_nobody_took_down_shows_its_hash(authface: Any, tmp_path: 
     assert "as authface.json says" in authface("verify", str(folder)).stdout
     (folder / "authface.json").write_text(json.dumps({"model_sha256": "0" * 64}))
     assert "not the ones that authface.json names" in authface("verify", str(folder)).stderr
+
+
+def test_a_folder_of_something_else_is_no_model(tmp_path: Path) -> None:
+    from data_manifests.errors import ConfigError
+    from restore.checking import check_restorer
+
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="holds no model's weights"):
+        check_restorer(str(tmp_path))

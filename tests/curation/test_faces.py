@@ -192,3 +192,8 @@ def test_every_portrait_photo_gives_a_face(name: str, shared: Path) -> None:
     ]
     assert len(files) >= 14
     assert without == []
+
+
+def test_mtcnn_finds_nothing_in_a_picture_smaller_than_a_face() -> None:
+    finder = open_finder(FacesConfig(finder="mtcnn"))
+    assert finder(np.zeros((6, 40, 3), np.uint8)) == []

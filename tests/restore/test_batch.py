@@ -46,6 +46,8 @@ def test_impossible_orders_are_errors_for_people(photo: Path, tmp_path: Path) ->
         plan_jobs(photo.parent, photo.parent)
     with pytest.raises(InputError, match="is a file"):
         plan_jobs(photo.parent, photo)
+    with pytest.raises(InputError, match="no ending that can be written"):
+        plan_jobs(photo, tmp_path / "out.xyz")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no photo"):
         plan_jobs(tmp_path / "empty", tmp_path / "out")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +135,10 @@ def test_noise_alone_knows_the_input_through_the_controlnet_only(make_restorer, 
     blind = make_restorer(start="noise", control=0.0)
     assert np.array_equal(*(blind.restore([f], seeds=[1])[0] for f in faces[:2]))
     seeing = make_restorer(start="noise")
+    # The shared ControlNet's look at the picture still ends in zeros, as before any training.
+    seeing._pipe.controlnet = copy.deepcopy(seeing._pipe.controlnet)
+    with torch.no_grad():
+        seeing._pipe.controlnet.controlnet_cond_embedding.conv_out.weight.fill_(0.5)
     assert not np.array_equal(*(seeing.restore([f], seeds=[1])[0] for f in faces[:2]))
 
 

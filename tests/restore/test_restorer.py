@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_manifests.errors import AuthFaceError, CheckpointError, ConfigError, RemoteError
+from data_manifests.errors import AuthFaceError, CheckpointError, ConfigError
 from restore.config import RestoreConfig
 from restore.model import describe_model, find_model
 from restore.pipeline import encode_faces, open_restorer
@@ -235,7 +235,7 @@ def test_a_hub_id_opens_from_the_hub_s_cache_without_a_network(
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     assert find_model("someone/restorer").name == revision
-    with pytest.raises(RemoteError, match="could not be brought"):
+    with pytest.raises(ConfigError, match="forbids the network"):
         find_model("someone/unknown")
     with pytest.raises(ConfigError, match="no model folder"):
         find_model("not/a/hub/id")
