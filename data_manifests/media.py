@@ -16,6 +16,7 @@ from pathlib import Path
 from data_manifests.errors import StorageError
 
 __all__ = [
+    "PART",
     "Workspace",
     "media_name",
     "sweep_parts",
@@ -24,7 +25,7 @@ __all__ = [
     "write_pieces",
 ]
 
-_PART = ".part-"  # files not yet under their final name begin with this
+PART = ".part-"  # files not yet under their final name begin with this
 _YOUNG_S = 2.0  # between making such a file and locking it pass microseconds
 
 
@@ -94,7 +95,7 @@ def write_pieces(target: Path, pieces: Iterable[bytes]) -> int:
     """As `write_atomic`, from pieces that need not fit in memory together; gives the size."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_PART)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=PART)
         try:
             with os.fdopen(handle, "wb") as part:
                 with contextlib.suppress(OSError):  # some network disks have no locks
@@ -129,7 +130,7 @@ def sweep_parts(folder: Path) -> int:
     just now, is left.
     """
     swept = 0
-    for path in folder.glob(f"{_PART}*"):
+    for path in folder.glob(f"{PART}*"):
         with contextlib.suppress(OSError), path.open("rb") as part:
             if time.time() - os.fstat(part.fileno()).st_mtime > _YOUNG_S:
                 fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_manifests.log import commits, log_folder, whole_log
+from data_manifests.media import PART
 
 __all__ = [
     "PART",
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 
 WRITING = ".writing-"
 DEAD_AFTER_S = 86_400.0  # no commit takes a day
-PART = ".part-"  # files not yet under their final name begin with this
 
 
 def leftovers(table: Path) -> Iterator[Path]:

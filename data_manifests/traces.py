@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_manifests.media import Workspace
+from data_manifests.media import PART, Workspace
 from data_manifests.person import Person, doom_of, media_named
 from data_manifests.scrub import Doom
 from data_manifests.store import Store
@@ -28,7 +28,6 @@ __all__ = [
     "path_text",
 ]
 
-PART = ".part-"
 QUIET_S = 60  # a file under its first name that nobody wrote to for so long has lost its writer
 _SIDECAR = ".authface.json"
 _PAGES = (".html", ".htm")

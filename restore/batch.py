@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from curation.faces import NamedFinder
 from curation.facts import Facts
@@ -124,7 +125,7 @@ def restore_jobs(
     for note in kit.writer.notes:
         log.warning("%s", note)
     with contextlib.ExitStack() as stack:
-        sandboxes = _Sandboxes(stack)
+        sandboxes = stack.enter_context(_Sandboxes())  # ended last: the stages' threads use them
         work = _Work(kit, sandboxes, again=again)
         read = ahead(work.admit(jobs), work.read, workers=_READERS, depth=2)
         # While the model restores a batch, the photos of the next one are made ready.
@@ -142,16 +143,24 @@ def restore_jobs(
 class _Sandboxes:
     """A decoding process for each thread that decodes."""
 
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._stack, self._mine, self._lock = stack, threading.local(), threading.Lock()
+    def __init__(self) -> None:
+        self._mine, self._lock, self._all = threading.local(), threading.Lock(), list[Sandbox]()
 
     def mine(self) -> Sandbox:
         """This thread's own."""
         if not hasattr(self._mine, "sandbox"):
+            self._mine.sandbox = Sandbox()
             with self._lock:
-                self._mine.sandbox = self._stack.enter_context(Sandbox())
+                self._all.append(self._mine.sandbox)
         sandbox: Sandbox = self._mine.sandbox
         return sandbox
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sandbox in self._all:
+            sandbox.close()
 
 
 @dataclass(slots=True)

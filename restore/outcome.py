@@ -73,6 +73,7 @@ class Outcome:
     finder: str = ""
     model: ModelFacts | None = None
     key: str = ""  # what decided the output besides the input; see resume.py
+    not_measured: tuple[str, ...] = ()  # of likeness, and why
     resumed: bool = False  # an earlier run made it
 
     @property
@@ -141,6 +142,7 @@ def _sidecar(outcome: Outcome, config: RestoreConfig) -> dict[str, Any]:
             {k: v for k, v in asdict(f).items() if v not in (None, "")} for f in outcome.faces
         ],
         "notes": list(outcome.notes),
+        "not_measured": list(outcome.not_measured),
         "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
     }
 

@@ -119,6 +119,7 @@ def begin(source: Path, target: Path, kit: Kit, input_sha256: str = "") -> Outco
         finder=kit.finder.name,
         model=kit.restorer.facts,
         key=kit.key,
+        not_measured=kit.guard.notes,
         seconds={},
     )
 

@@ -33,6 +33,7 @@ def test_a_face_too_unlike_its_input_is_left_and_nothing_is_written(
     assert not target.exists()
     said = read_sidecar(target)
     assert said is not None
+    assert any("identity was not measured" in why for why in said["not_measured"])
     assert said["faces"][0]["drift"] > said["settings"]["guard"]["most_drift"]
 
 
