@@ -1,6 +1,7 @@
 """Keep a restored face's colours those of the photo: wavelet, AdaIN or none; and the seam's ring.
 
-Legend: H rows, W columns, C red, green, blue. Everything is float32 sRGB, 0 to 255.
+Legend: H rows, W columns, C red, green, blue. Everything is float32, 0 to 255, in sRGB or in the
+photo's own encoding.
 """
 
 from __future__ import annotations

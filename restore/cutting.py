@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from curation.colour import pyramid, to_eight_bits
 from curation.crops import align_matrix, warp
+from curation.decode import Pixels
 from curation.faces import NamedFinder, estimate_pose
 from curation.found import FoundFace, merge
 from data_manifests.errors import InputError
 from data_manifests.records import Box, Point
-from restore.blend import scale_of
+from restore.blend import region_of, scale_of
 from restore.config import RestoreConfig
 from restore.outcome import NOT_ASKED, FaceReport
 from restore.sampling import face_seed
 from restore.wanted import parse_wanted
 
-__all__ = ["Cut", "Model", "cut_aligned", "cut_faces"]
+__all__ = ["Cut", "Model", "cut_aligned", "cut_faces", "cut_own"]
 
 Matrix = NDArray[np.float64]
 Srgb = NDArray[np.uint8]
@@ -101,6 +102,17 @@ def cut_aligned(srgb_HWC: Srgb, model: Model, config: RestoreConfig, photo_sha25
     report = FaceReport(index=0, box=whole, landmarks=(), score=None, status="skipped")
     report = _planned(report, matrix_23, model, config, photo_sha256)
     return Cut(report, matrix_23, crop, photo_sha256)
+
+
+def cut_own(photo_HWC: Pixels, matrix_23: Matrix, size: int) -> Pixels:
+    """The face cut out in the photo's own colours and bits, aligned as the model's is."""
+    rows, columns = region_of(matrix_23, size, photo_HWC.shape)
+    # Whole cubic steps lie within two pixels; beyond the photo's edge `warp` pads.
+    rows = slice(max(0, rows.start - 2), rows.stop + 2)
+    columns = slice(max(0, columns.start - 2), columns.stop + 2)
+    moved_23 = matrix_23.copy()
+    moved_23[:, 2] += matrix_23[:, :2] @ (columns.start, rows.start)
+    return warp(pyramid(photo_HWC[rows, columns], size), moved_23, size)
 
 
 def _planned(

@@ -41,8 +41,8 @@ def to_photo_colours(face_HWC: NDArray[np.float32], icc: bytes | None) -> NDArra
     point, others by littlecms in 16 bits; so a deep photo of a wide gamut shows no steps. Without a
     profile, or with one that can't be used, the face stays as it is: the photo was taken for sRGB.
 
-    A model sees and makes sRGB only: colours beyond it that the photo has in a face are lost there,
-    inside the mask and nowhere else. With a profile, values beyond 0 to 255 are clipped.
+    A model sees and makes sRGB only: what comes out lies within it, until the colour fix gives the
+    photo's own colours back. With a profile, values beyond 0 to 255 are clipped.
     """
     if icc is None:
         return face_HWC

@@ -7,7 +7,7 @@ batch and no order changes what comes out. Legend: H rows, W columns, C channels
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,6 +68,7 @@ class Kept:
     """What is kept of a face's attempts: restored, left (as it was in the photo) or failed."""
 
     pixels_HWC: Pixels | None = field(repr=False)
+    deep_HWC: NDArray[np.uint16] | None = field(default=None, repr=False)  # the same in 16 bits
     status: str
     reason: str = ""
     fidelity: float
@@ -176,7 +177,7 @@ class _Face:
     guard: Guard
     comparer: FaceComparer
     attempts: list[Attempt] = field(default_factory=list)
-    made: list[tuple[Attempt, Pixels]] = field(default_factory=list)  # without a fault
+    made: list[tuple[Attempt, Restoration]] = field(default_factory=list)  # without a fault
     kept: Kept | None = None
     made_how: str = ""
 
@@ -192,9 +193,9 @@ class _Face:
             self.attempts.append(Attempt(fidelity=fidelity, trouble=result.trouble))
             self._end("failed", result.trouble)
         elif not self.guard.config.enabled:
-            self._keep(Attempt(fidelity=fidelity), result.pixels_HWC)
+            self._keep(Attempt(fidelity=fidelity), result)
         else:
-            self._judge(result.pixels_HWC, fidelity, 1.0)
+            self._judge(result, fidelity, 1.0)
 
     def settle(self) -> Kept:
         """What is kept in the end."""
@@ -205,27 +206,27 @@ class _Face:
         assert self.kept is not None
         return self.kept
 
-    def _judge(self, pixels_HWC: Pixels, fidelity: float, share: float) -> None:
-        fault = artefacts(pixels_HWC, self.crop_HWC)
-        likeness = self.comparer.likeness(pixels_HWC)
+    def _judge(self, made: Restoration, fidelity: float, share: float) -> None:
+        assert made.pixels_HWC is not None
+        fault = artefacts(made.pixels_HWC, self.crop_HWC)
+        likeness = self.comparer.likeness(made.pixels_HWC)
         unlike = too_unlike(likeness, self.guard.config)
         trouble = "; ".join(said for said in (fault, unlike) if said)
         attempt = Attempt(fidelity=fidelity, share=share, likeness=likeness, trouble=trouble)
         if not trouble or not self.guard.withholds:
-            self._keep(attempt, pixels_HWC)
+            self._keep(attempt, made)
             return
         self.attempts.append(attempt)
         if not fault and share == 1:
-            self.made.append((attempt, pixels_HWC))
+            self.made.append((attempt, made))
 
     def _blend(self) -> None:
         """Mix the try that came nearest with the input, less and less of it."""
         config = self.guard.config
-        best, pixels_HWC = min(self.made, key=lambda one: _strain(one[0].likeness, config))
+        best, made = min(self.made, key=lambda one: _strain(one[0].likeness, config))
         shares = (1 - _SHARE_STEP * n for n in range(1, round(1 / _SHARE_STEP)))
         for share in takewhile(lambda share: share >= config.least_share, shares):
-            mixed = share * pixels_HWC.astype(np.float32) + (1 - share) * self.crop_HWC
-            self._judge(np.rint(mixed).astype(np.uint8), best.fidelity, share)
+            self._judge(_mixed(made, self.crop_HWC, share), best.fidelity, share)
             if self.kept is not None:
                 return
 
@@ -238,11 +239,12 @@ class _Face:
         why = f"left as it was: the restored face was too unlike the input ({best.trouble})"
         self._end("left", why, best)
 
-    def _keep(self, attempt: Attempt, pixels_HWC: Pixels) -> None:
+    def _keep(self, attempt: Attempt, made: Restoration) -> None:
         self.attempts.append(attempt)
         would = "" if not attempt.trouble else "a real model's face would not be kept: "
         self.kept = Kept(
-            pixels_HWC=pixels_HWC,
+            pixels_HWC=made.pixels_HWC,
+            deep_HWC=made.deep_HWC,
             status="restored",
             reason=would + attempt.trouble,
             fidelity=attempt.fidelity,
@@ -262,6 +264,17 @@ class _Face:
             likeness=last.likeness,
             attempts=tuple(self.attempts),
         )
+
+
+def _mixed(made: Restoration, crop_HWC: Pixels, share: float) -> Restoration:
+    """A restored face with (1 - share) of its input in it."""
+    assert made.pixels_HWC is not None
+    mixed = share * made.pixels_HWC.astype(np.float32) + (1 - share) * crop_HWC
+    one = replace(made, pixels_HWC=np.rint(mixed).astype(np.uint8))
+    if made.deep_HWC is None:
+        return one
+    mixed = share * made.deep_HWC.astype(np.float32) + (1 - share) * 257 * crop_HWC
+    return replace(one, deep_HWC=np.rint(mixed).astype(np.uint16))
 
 
 def _strain(likeness: Likeness | None, config: GuardConfig) -> float:

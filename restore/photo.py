@@ -1,9 +1,9 @@
 """A whole photo: find its faces, restore them, paste them back, write it. Touches the disk.
 
 Pixel states: file's colours (HWC, uint8 or uint16) -> sRGB uint8 for finder and model -> the
-restored crop in sRGB float32 -> the file's colours again, inside the masks only. Everything else
-keeps its bits. `prepare` and `finish` are the halves before and after the model, so that a batch
-can run them while the model works on other photos.
+restored crop in sRGB uint16 -> the file's colours, float32, where they are matched -> its bits
+again, inside the masks only. Everything else keeps its bits. `prepare` and `finish` are the halves
+before and after the model, so that a batch can run them while the model works on other photos.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from restore.blend import paste
 from restore.colour import COLOUR_FIXES, keep_grey
 from restore.config import RestoreConfig
 from restore.containers import format_of
-from restore.cutting import Cut, cut_aligned, cut_faces
+from restore.cutting import Cut, cut_aligned, cut_faces, cut_own
 from restore.enlarge import Upscaler, enlarge
 from restore.gamut import to_photo_colours
 from restore.harm import already_good
@@ -163,7 +163,7 @@ def finish(prepared: Prepared, tried: Sequence[Tried], kit: Kit) -> Outcome:
     after_HWC: Pixels | None = None
     with timed(outcome.seconds, "paste"):
         if source is not None:
-            made = [(c, t.kept.pixels_HWC) for c, t in zip(prepared.cuts, tried, strict=True)]
+            made = [(c, _shares(t)) for c, t in zip(prepared.cuts, tried, strict=True)]
             faces = [(cut, face_HWC) for cut, face_HWC in made if face_HWC is not None]
             after_HWC = _put_back(source.photo, faces, kit) if faces else None
     reports = tuple(sorted((*prepared.skipped, *done), key=lambda f: f.index))
@@ -201,20 +201,27 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = time.monotonic() - start
 
 
-def _put_back(
-    photo: DecodedPhoto, faces: Sequence[tuple[Cut, NDArray[np.uint8]]], kit: Kit
-) -> Pixels:
+def _shares(tried: Tried) -> Floats | None:
+    """The kept face in sRGB, 0 to 255, with all the steps that the model made; none of one left."""
+    deep_HWC, pixels_HWC = tried.kept.deep_HWC, tried.kept.pixels_HWC
+    if deep_HWC is not None:
+        return deep_HWC.astype(np.float32) / np.float32(257)
+    return None if pixels_HWC is None else pixels_HWC.astype(np.float32)
+
+
+def _put_back(photo: DecodedPhoto, faces: Sequence[tuple[Cut, Floats]], kit: Kit) -> Pixels:
     """The photo with the restored faces in it."""
     config = kit.config
+    # All before the first is pasted: a face may lie in another's crop.
+    theirs = [_in_photo_colours(cut, face_HWC, photo, config) for cut, face_HWC in faces]
     if config.aligned:
-        whole_HWC = _in_photo_colours(*faces[0], photo, config)
-        return _rounded(whole_HWC, deep=photo.pixels_HWC.dtype == np.uint16)
+        return _rounded(theirs[0], deep=photo.pixels_HWC.dtype == np.uint16)
     after_HWC = _own(enlarge(photo.pixels_HWC, config.upscale, kit.upscaler))
     grown_2 = np.divide(after_HWC.shape[1::-1], photo.pixels_HWC.shape[1::-1])
-    for cut, face_HWC in faces:
+    for (cut, _), face_HWC in zip(faces, theirs, strict=True):
         matrix_23 = cut.matrix_23.copy()
         matrix_23[:, :2] /= grown_2
-        paste(after_HWC, _in_photo_colours(cut, face_HWC, photo, config), matrix_23)
+        paste(after_HWC, face_HWC, matrix_23)
     return after_HWC
 
 
@@ -229,13 +236,20 @@ def _own(pixels_HWC: Pixels) -> Pixels:
 
 
 def _in_photo_colours(
-    cut: Cut, face_HWC: NDArray[np.uint8], photo: DecodedPhoto, config: RestoreConfig
+    cut: Cut, face_HWC: Floats, photo: DecodedPhoto, config: RestoreConfig
 ) -> Floats:
-    """The restored face in the photo's colours and value range."""
-    crop_HWC = cut.crop_HWC.astype(np.float32)
-    fixed_HWC = COLOUR_FIXES[config.colour](face_HWC.astype(np.float32), crop_HWC)
-    theirs_HWC = to_photo_colours(keep_grey(fixed_HWC, crop_HWC), photo.facts.icc)
-    return theirs_HWC * np.float32(257 if photo.pixels_HWC.dtype == np.uint16 else 1)
+    """The restored face in the photo's colours and value range.
+
+    The colours are matched there, to the photo's own: beyond sRGB and between its 8-bit steps.
+    """
+    scale = np.float32(257 if photo.pixels_HWC.dtype == np.uint16 else 1)
+    own: Pixels = cut.crop_HWC
+    if scale > 1 or photo.facts.icc is not None:
+        own = cut_own(photo.pixels_HWC, cut.matrix_23, cut.crop_HWC.shape[0])
+    own_HWC = own.astype(np.float32) / (scale if own.dtype == np.uint16 else 1)
+    theirs_HWC = to_photo_colours(face_HWC, photo.facts.icc)
+    fixed_HWC = COLOUR_FIXES[config.colour](theirs_HWC, own_HWC)
+    return keep_grey(fixed_HWC, own_HWC) * scale
 
 
 def _write(outcome: Outcome, after_HWC: Pixels, source: Source, kit: Kit) -> Outcome:

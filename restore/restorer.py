@@ -1,7 +1,7 @@
 """The restorer: an SDXL ControlNet pipeline batched over faces, with memory as it comes.
 
-Legend: B faces, C channels, H rows, W columns. Faces are uint8 sRGB outside, float32 0 to 1 inside;
-latents are in the VAE's scaled units.
+Legend: B faces, C channels, H rows, W columns. Faces go in as uint8 sRGB and come out as uint8 and
+uint16, float32 0 to 1 inside; latents are in the VAE's scaled units.
 """
 
 from __future__ import annotations
@@ -36,15 +36,21 @@ __all__ = ["Restoration", "Restorer", "as_face"]
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
+DeepPixels = NDArray[np.uint16]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
-    """A restored face, or what went wrong; never the input. `note` says how it was made else."""
+    """A restored face, or what went wrong; never the input. `note` says how it was made else.
+
+    `pixels_HWC` is what is judged and shown, `deep_HWC` the same in steps of 1/65535, which a photo
+    of 16 bits or of a wide gamut needs; without it those of 8 bits are all there is.
+    """
 
     pixels_HWC: Pixels | None
     trouble: str = ""
     note: str = ""
+    deep_HWC: DeepPixels | None = None
 
 
 class Restorer:
@@ -176,11 +182,12 @@ class Restorer:
 
 
 def as_face(image_CHW: Tensor) -> Restoration:
-    """A decoded face as 8-bit pixels, or that it is not made of numbers."""
+    """A decoded face as pixels of 8 and of 16 bits, or that it is not made of numbers."""
     if not bool(torch.isfinite(image_CHW).all()):
         return Restoration(None, "the model returned values that are no numbers")
-    bytes_HWC = (image_CHW.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
-    return Restoration(bytes_HWC.cpu().numpy())
+    image_HWC = image_CHW.clamp(0, 1).permute(1, 2, 0).cpu().float().numpy()
+    shallow_HWC, deep_HWC = (np.rint(image_HWC * most) for most in (255, 65535))
+    return Restoration(shallow_HWC.astype(np.uint8), deep_HWC=deep_HWC.astype(np.uint16))
 
 
 def _check_faces(faces: Sequence[Pixels], seeds: Sequence[int]) -> None:

@@ -6,10 +6,12 @@ import struct
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ImageCms
 
 from curation.colour import to_deep_srgb, to_srgb
 from restore.gamut import to_photo_colours
+from restore.photo import restore_photo
 
 D50 = np.array([0.9642, 1.0, 0.8249])
 # Primaries, white and gamma. Source: SMPTE EG 432-1, Adobe RGB (1998), ISO 22028-2.
@@ -175,3 +177,22 @@ def test_a_profile_of_tables_goes_through_littlecms() -> None:
     theirs = to_photo_colours(colours(), tables)
     assert not np.array_equal(theirs, to_photo_colours(colours(), icc))
     assert np.abs(theirs - colours()).mean() < 0.1
+
+
+@pytest.mark.parametrize("colour", ["wavelet", "adain"])
+def test_a_restored_face_keeps_colours_that_srgb_has_not(
+    make_restorer, mtcnn, aligned_face, tmp_path, colour
+) -> None:
+    """The model sees and makes sRGB; the colour fix gives the photo's own back."""
+    icc = make_profile("ProPhoto")
+    # A face under a green lamp, most of it outside sRGB.
+    lit = np.stack([aligned_face[..., 1] * share for share in (0.3, 0.85, 0.2)], axis=2) / 255
+    photo = tmp_path / "a.tif"
+    tifffile.imwrite(photo, np.rint(lit * 65535).astype(np.uint16), iccprofile=icc)
+    restorer = make_restorer(aligned=True, colour=colour, improve_good=True)
+    restore_photo(photo, tmp_path / "b.tif", restorer=restorer, finder=mtcnn)
+    after = tifffile.imread(tmp_path / "b.tif") / 65535
+    seen = to_photo_colours(to_srgb(tifffile.imread(photo), icc).astype(np.float32), icc) / 255
+    lost = np.abs(seen.mean(axis=(0, 1)) - lit.mean(axis=(0, 1))).max()
+    assert lost > 0.03  # sRGB has not got them
+    assert np.abs(after.mean(axis=(0, 1)) - lit.mean(axis=(0, 1))).max() < lost / 5
