@@ -53,6 +53,9 @@ def restore(
     aligned: Annotated[
         bool, typer.Option("--aligned", help="Each input is one aligned face already.")
     ] = False,
+    region: Annotated[
+        str | None, typer.Option(help="face (brow to chin), or head: with its hair.")
+    ] = None,
     upscale: Annotated[
         float | None, typer.Option(help="Enlarge the whole photo: 2 is twice the size.")
     ] = None,
@@ -118,6 +121,7 @@ def restore(
         "lora": lora or None,
         "faces": faces,
         "aligned": aligned or None,
+        "region": region,
         "upscale": upscale,
         "upscaler": upscaler,
         "fidelity": fidelity,
@@ -181,6 +185,7 @@ def _say_unused(config: RestoreConfig) -> None:
         "upscale": config.upscale != 1,
         "upscaler": config.upscaler is not None,
         "faces": config.faces != "all",
+        "region": config.region != "face",
     }
     if unused := [name for name, is_given in given.items() if is_given]:
         console.note(

@@ -8,7 +8,8 @@ the whole frame is what makes a paste take milliseconds in a 24-megapixel photo.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -24,33 +25,50 @@ __all__ = ["face_mask", "mask_in_photo", "paste", "region_of", "scale_of"]
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
-# An ellipse in an FFHQ-aligned square that holds brow, cheeks and chin, as shares of the side; it
-# ends inside the square, so the square's straight edges never show.
-_CENTRE = (0.5, 0.53)
-_RADII = (0.36, 0.42)
-_FEATHER = 0.45  # share of the radius over which the mask falls from 1 to 0
-
 Box = tuple[float, float, float, float]
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-_MASK_SHARE: Box = (
-    _CENTRE[0] - _RADII[0],
-    _CENTRE[1] - _RADII[1],
-    _CENTRE[0] + _RADII[0],
-    _CENTRE[1] + _RADII[1],
-)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """A superellipse in an FFHQ-aligned square, as shares of its side.
+
+    It ends inside the square, so that the square's straight edges never show.
+    """
+
+    centre: tuple[float, float]
+    radii: tuple[float, float]
+    power: int  # 2 is an ellipse; more has fuller corners
+    feather: float  # share of the radius over which the mask falls from 1 to 0
+
+    @property
+    def share(self) -> Box:
+        """The part of the square it lies in."""
+        (x, y), (wide, high) = self.centre, self.radii
+        return x - wide, y - high, x + wide, y + high
+
+
+# FFHQ's square holds the head with its hair; the ellipse brow, cheeks and chin.
+_OUTLINES = {
+    "face": _Outline((0.5, 0.53), (0.36, 0.42), 2, 0.45),
+    "head": _Outline((0.5, 0.5), (0.485, 0.485), 4, 0.3),
+}
 _STRIP_ROWS = 64  # a strip and its change stay in the processor's cache
 
 
-@lru_cache(maxsize=4)
-def face_mask(size: int) -> Floats:
+@lru_cache(maxsize=8)
+def face_mask(size: int, region: str = "face") -> Floats:
     """The soft mask of an aligned crop, 0 to 1; a share of the crop, so it grows with the face.
 
-    It is read-only: all pastes of a run share it.
+    Of the region "face", or of the "head" with its hair. It is read-only: all pastes of a run
+    share it.
     """
+    outline = _OUTLINES[region]
     across = (np.arange(size, dtype=np.float32) + 0.5) / size
-    x_1W, y_H1 = across[None, :], across[:, None]
-    distance_HW = np.hypot((x_1W - _CENTRE[0]) / _RADII[0], (y_H1 - _CENTRE[1]) / _RADII[1])
-    ramp_HW = np.clip((1 - distance_HW) / _FEATHER, 0, 1)
+    x_1W = np.abs(across[None, :] - outline.centre[0]) / outline.radii[0]
+    y_H1 = np.abs(across[:, None] - outline.centre[1]) / outline.radii[1]
+    distance_HW = (x_1W**outline.power + y_H1**outline.power) ** (1 / outline.power)
+    ramp_HW = np.clip((1 - distance_HW) / outline.feather, 0, 1)
     mask_HW: Floats = (ramp_HW * ramp_HW * (3 - 2 * ramp_HW)).astype(np.float32)
     mask_HW.flags.writeable = False
     return mask_HW
@@ -80,33 +98,44 @@ def region_of(
 
 
 def mask_in_photo(
-    matrix_23: Matrix, size: int, shape: tuple[int, ...]
+    matrix_23: Matrix, size: int, shape: tuple[int, ...], region: str = "face"
 ) -> tuple[tuple[slice, slice], Floats]:
     """The region of a crop's mask in the photo, and the mask there, exactly as `paste` uses it."""
-    region = region_of(matrix_23, size, shape, _MASK_SHARE)
-    strips = list(_strips(region))
+    place = region_of(matrix_23, size, shape, _OUTLINES[region].share)
+    strips = list(_strips(place))
     if not strips:
-        return region, np.zeros((0, 0), np.float32)
-    crop, moved_23 = _shrink(_mask_inside(matrix_23, size, shape), matrix_23)
-    return region, np.concatenate([_mask_at(crop, moved_23, strip) for strip in strips])
+        return place, np.zeros((0, 0), np.float32)
+    crop, moved_23 = _shrink(_mask_inside(matrix_23, size, shape, region), matrix_23)
+    return place, np.concatenate([_mask_at(crop, moved_23, strip) for strip in strips])
 
 
-def paste(photo_HWC: Pixels, face_HWC: Floats, matrix_23: Matrix) -> tuple[slice, slice]:
-    """Blend a restored crop into the photo, in place; the region that it may have changed.
+def paste(
+    photo_HWC: Pixels,
+    face_HWC: Floats,
+    matrix_23: Matrix,
+    *,
+    region: str = "face",
+    spared: Sequence[Matrix] = (),
+) -> tuple[slice, slice]:
+    """Blend a restored crop into the photo, in place; the rows and columns it may have changed.
 
     The face comes in the photo's own colours and value range (0 to 255, or to 65535 if the photo
-    has 16 bits). Where the mask is 0 the photo keeps its very bits.
+    has 16 bits). Where the mask of the region, "face" or "head", is 0 the photo keeps its very
+    bits; and so do the faces of other people, whose matrices are `spared`.
     """
     size, most = face_HWC.shape[0], np.iinfo(photo_HWC.dtype).max
-    region = region_of(matrix_23, size, photo_HWC.shape, _MASK_SHARE)
-    if photo_HWC[region].size == 0:
-        return region
-    mask_HW = _mask_inside(matrix_23, size, photo_HWC.shape)
+    place = region_of(matrix_23, size, photo_HWC.shape, _OUTLINES[region].share)
+    if photo_HWC[place].size == 0:
+        return place
+    mask_HW = _mask_inside(matrix_23, size, photo_HWC.shape, region)
     face_HWC = match_ring(face_HWC, _to_crop(photo_HWC, matrix_23, size), mask_HW)
     face_HWC, moved_23 = _shrink(face_HWC, matrix_23)
     mask_HW, _ = _shrink(mask_HW, matrix_23)
-    for rows, columns in _strips(region):
+    others = [_shrink(face_mask(size), other_23) for other_23 in spared]
+    for rows, columns in _strips(place):
         soft_HW = _mask_at(mask_HW, moved_23, (rows, columns))
+        for other_HW, other_23 in others:
+            soft_HW *= 1 - _mask_at(other_HW, other_23, (rows, columns))
         there = np.flatnonzero(soft_HW.any(axis=0))
         if there.size == 0:
             continue
@@ -119,7 +148,7 @@ def paste(photo_HWC: Pixels, face_HWC: Floats, matrix_23: Matrix) -> tuple[slice
         before_HWC += change_HWC
         np.clip(np.rint(before_HWC, out=before_HWC), 0, most, out=before_HWC)
         photo_HWC[strip] = before_HWC.astype(photo_HWC.dtype)
-    return region
+    return place
 
 
 def _strips(region: tuple[slice, slice]) -> Iterator[tuple[slice, slice]]:
@@ -138,17 +167,17 @@ def _to_crop(photo_HWC: NDArray[Any], matrix_23: Matrix, size: int) -> Floats:
     return crop_HWC.astype(np.float32)
 
 
-def _mask_inside(matrix_23: Matrix, size: int, shape: tuple[int, ...]) -> Floats:
-    """The face's mask, 0 beyond the photo's edges and one pixel on this side of them.
+def _mask_inside(matrix_23: Matrix, size: int, shape: tuple[int, ...], region: str) -> Floats:
+    """The region's mask, 0 beyond the photo's edges and one pixel on this side of them.
 
     Beyond an edge the crop was padded with grey, which resampling draws into the last pixels.
     """
     if _lies_inside(matrix_23, size, shape):
-        return face_mask(size)
+        return face_mask(size, region)
     # Broadcast from one value: no memory is spent on a photo-sized picture of ones.
     there_HW = _to_crop(np.broadcast_to(np.uint8(1), shape[:2]), matrix_23, size)
     inside_HW: Floats = cv2.erode(there_HW, np.ones((3, 3)), borderValue=1)
-    return face_mask(size) * inside_HW
+    return face_mask(size, region) * inside_HW
 
 
 def _lies_inside(matrix_23: Matrix, size: int, shape: tuple[int, ...]) -> bool:

@@ -196,6 +196,11 @@ class RestoreConfig(Section):
     aligned: bool = Field(
         default=False, description="each input is one aligned face: nothing is found or pasted"
     )
+    region: Literal["face", "head"] = Field(
+        default="face",
+        description="what of a restored face goes into the photo: brow to chin, or the head with "
+        "its hair, which the guard does not judge",
+    )
     upscale: float = Field(
         default=1.0, ge=1, le=8, description="enlarge the whole photo before faces are pasted in"
     )

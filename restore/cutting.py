@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from restore.outcome import NOT_ASKED, FaceReport
 from restore.sampling import face_seed
 from restore.wanted import parse_wanted
 
-__all__ = ["Cut", "Model", "cut_aligned", "cut_faces", "cut_own"]
+__all__ = ["Cut", "Model", "cut_aligned", "cut_faces", "cut_own", "others_of"]
 
 Matrix = NDArray[np.float64]
 Srgb = NDArray[np.uint8]
@@ -102,6 +103,16 @@ def cut_aligned(srgb_HWC: Srgb, model: Model, config: RestoreConfig, photo_sha25
     report = FaceReport(index=0, box=whole, landmarks=(), score=None, status="skipped")
     report = _planned(report, matrix_23, model, config, photo_sha256)
     return Cut(report, matrix_23, crop, photo_sha256)
+
+
+def others_of(report: FaceReport, reports: Iterable[FaceReport], size: int) -> list[Matrix]:
+    """Where the faces besides this one lie, as matrices to crops of `size` px, as far as known."""
+    found = []
+    for other in reports:
+        if other.index != report.index and len(other.landmarks) == 5:
+            with contextlib.suppress(ValueError):  # landmarks that allow no alignment
+                found.append(align_matrix(other.landmarks, size))
+    return found
 
 
 def cut_own(photo_HWC: Pixels, matrix_23: Matrix, size: int) -> Pixels:

@@ -207,8 +207,9 @@ def _outside_masks(said: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.b
     for face in said["faces"]:
         if face["status"] == "restored":
             matrix_23 = np.array(face["matrix"]).reshape(2, 3)
-            region, mask_HW = mask_in_photo(matrix_23, said["model"]["size"], shape)
-            outside_HW[region] &= mask_HW == 0
+            size, kind = said["model"]["size"], said["settings"].get("region", "face")
+            place, mask_HW = mask_in_photo(matrix_23, size, shape, kind)
+            outside_HW[place] &= mask_HW == 0
     return outside_HW
 
 

@@ -29,7 +29,7 @@ from restore.blend import paste
 from restore.colour import COLOUR_FIXES, keep_grey
 from restore.config import RestoreConfig
 from restore.containers import format_of
-from restore.cutting import Cut, cut_aligned, cut_faces, cut_own
+from restore.cutting import Cut, cut_aligned, cut_faces, cut_own, others_of
 from restore.enlarge import Upscaler, enlarge
 from restore.gamut import to_photo_colours
 from restore.harm import already_good
@@ -160,13 +160,13 @@ def finish(prepared: Prepared, tried: Sequence[Tried], kit: Kit) -> Outcome:
     """What was done, after the output and its sidecar were written."""
     outcome, source = prepared.outcome, prepared.source
     done = [kit.report(cut, one) for cut, one in zip(prepared.cuts, tried, strict=True)]
+    reports = tuple(sorted((*prepared.skipped, *done), key=lambda f: f.index))
     after_HWC: Pixels | None = None
     with timed(outcome.seconds, "paste"):
         if source is not None:
             made = [(c, _shares(t)) for c, t in zip(prepared.cuts, tried, strict=True)]
             faces = [(cut, face_HWC) for cut, face_HWC in made if face_HWC is not None]
-            after_HWC = _put_back(source.photo, faces, kit) if faces else None
-    reports = tuple(sorted((*prepared.skipped, *done), key=lambda f: f.index))
+            after_HWC = _put_back(source.photo, faces, reports, kit) if faces else None
     outcome = replace(outcome, faces=reports, status=status_of(reports))
     if source is None or after_HWC is None:
         _write_refusal(outcome, kit.config)
@@ -209,9 +209,14 @@ def _shares(tried: Tried) -> Floats | None:
     return None if pixels_HWC is None else pixels_HWC.astype(np.float32)
 
 
-def _put_back(photo: DecodedPhoto, faces: Sequence[tuple[Cut, Floats]], kit: Kit) -> Pixels:
+def _put_back(
+    photo: DecodedPhoto,
+    faces: Sequence[tuple[Cut, Floats]],
+    reports: Sequence[FaceReport],
+    kit: Kit,
+) -> Pixels:
     """The photo with the restored faces in it."""
-    config = kit.config
+    config, size = kit.config, kit.model.size
     # All before the first is pasted: a face may lie in another's crop.
     theirs = [_in_photo_colours(cut, face_HWC, photo, config) for cut, face_HWC in faces]
     if config.aligned:
@@ -219,10 +224,17 @@ def _put_back(photo: DecodedPhoto, faces: Sequence[tuple[Cut, Floats]], kit: Kit
     after_HWC = _own(enlarge(photo.pixels_HWC, config.upscale, kit.upscaler))
     grown_2 = np.divide(after_HWC.shape[1::-1], photo.pixels_HWC.shape[1::-1])
     for (cut, _), face_HWC in zip(faces, theirs, strict=True):
-        matrix_23 = cut.matrix_23.copy()
-        matrix_23[:, :2] /= grown_2
-        paste(after_HWC, face_HWC, matrix_23)
+        # A head reaches over its neighbours, a face does not.
+        others = others_of(cut.report, reports, size) if config.region == "head" else []
+        spared = [_grown(matrix_23, grown_2) for matrix_23 in others]
+        matrix_23 = _grown(cut.matrix_23, grown_2)
+        paste(after_HWC, face_HWC, matrix_23, region=config.region, spared=spared)
     return after_HWC
+
+
+def _grown(matrix_23: NDArray[np.float64], grown_2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix from pixels of the enlarged photo."""
+    return np.column_stack([matrix_23[:, :2] / grown_2, matrix_23[:, 2]])
 
 
 def _rounded(face_HWC: Floats, *, deep: bool) -> Pixels:

@@ -22,8 +22,9 @@ def similarity(scale: float, degrees: float, centre: tuple[float, float]) -> np.
     return np.column_stack([linear, SIZE / 2 - linear @ np.array(centre)])
 
 
-def test_the_mask_ends_before_the_crop_does_and_scales_with_it() -> None:
-    small, large = face_mask(64), face_mask(512)
+@pytest.mark.parametrize("region", ["face", "head"])
+def test_the_mask_ends_before_the_crop_does_and_scales_with_it(region) -> None:
+    small, large = face_mask(64, region), face_mask(512, region)
     assert small[0].max() == small[-1].max() == small[:, 0].max() == small[:, -1].max() == 0
     assert small[34, 32] == 1
     assert np.abs(cv2.resize(large, (64, 64), interpolation=cv2.INTER_AREA) - small).max() < 0.02
@@ -57,6 +58,36 @@ def test_outside_the_mask_every_bit_stays(portrait, kind) -> None:
     assert np.array_equal(after[outside], photo[outside])
     assert not np.array_equal(after[~outside], photo[~outside])
     assert outside.mean() > 0.8
+
+
+def test_a_head_takes_in_the_hair_and_what_lies_outside_keeps_its_bits(portrait) -> None:
+    matrix = similarity(0.8, 20, (225, 125))
+    after = portrait.copy()
+    paste(after, np.zeros((SIZE, SIZE, 3), np.float32), matrix, region="head")
+    place, mask = mask_in_photo(matrix, SIZE, portrait.shape, "head")
+    _, face = mask_in_photo(matrix, SIZE, portrait.shape)
+    outside = np.ones(portrait.shape[:2], bool)
+    outside[place] = mask == 0
+    assert np.array_equal(after[outside], portrait[outside])
+    assert mask.sum() > 2 * face.sum()
+    top = face_mask(SIZE, "head")[round(0.08 * SIZE)]  # above the brow, where hair is
+    assert top[SIZE // 2] > 0.4 > face_mask(SIZE)[round(0.08 * SIZE), SIZE // 2]
+
+
+def test_a_head_leaves_the_faces_beside_it_alone(portrait) -> None:
+    mine, other = similarity(0.8, 0, (200, 125)), similarity(0.8, 0, (275, 125))
+    black = np.zeros((SIZE, SIZE, 3), np.float32)
+    over, spared = portrait.copy(), portrait.copy()
+    paste(over, black, mine, region="head")
+    paste(spared, black, mine, region="head", spared=[other])
+    place, theirs = mask_in_photo(other, SIZE, portrait.shape)
+    core = theirs == 1
+    assert not np.array_equal(over[place][core], portrait[place][core])
+    assert np.array_equal(spared[place][core], portrait[place][core])
+    assert not np.array_equal(spared, portrait)
+    untouched = np.zeros(portrait.shape[:2], bool)
+    untouched[place] = theirs > 0
+    assert np.array_equal(spared[~untouched], over[~untouched])
 
 
 def test_a_face_over_the_edge_is_pasted_as_far_as_the_photo_goes(portrait) -> None:

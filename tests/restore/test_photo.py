@@ -15,6 +15,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms
 
 from curation.config import FacesConfig
+from curation.crops import align_matrix
 from curation.decode import read_photo
 from curation.faces import open_finder
 from data_manifests.errors import InputError, StorageError, UnreadablePhoto
@@ -88,6 +89,31 @@ def test_outside_the_masks_every_bit_stays(
     assert not np.array_equal(after[inside], pixels[inside])
     if deep:
         assert len(np.unique(after[inside])) > 256
+
+
+def test_a_head_is_restored_with_its_hair_and_without_its_neighbour(
+    make_restorer, finder_of, mark_face, portrait, tmp_path
+) -> None:
+    """The neighbour's face was not asked for: the other's hair may not cover it."""
+    photo = np.ascontiguousarray(portrait[:, 60:])
+    mine, other = mark_face(left=-60), mark_face(left=15)
+    source = tmp_path / "a.png"
+    Image.fromarray(photo).save(source)
+    changed = {}
+    for region in ("face", "head"):
+        restorer = make_restorer(faces="0", region=region, improve_good=True)
+        target = tmp_path / f"{region}.png"
+        outcome = restore_photo(source, target, restorer=restorer, finder=finder_of(mine, other))
+        assert [f.status for f in outcome.faces] == ["restored", "skipped"]
+        changed[region] = (np.asarray(opened(target)) != photo).any(axis=2)
+    assert changed["head"].sum() > 1.5 * changed["face"].sum()
+    matrix = align_matrix(other.landmarks, SIZE)
+    place, mask = mask_in_photo(matrix, SIZE, photo.shape)
+    assert not changed["head"][place][mask > 0.999].any()
+    whole, mask = mask_in_photo(align_matrix(mine.landmarks, SIZE), SIZE, photo.shape, "head")
+    outside = np.ones(photo.shape[:2], bool)
+    outside[whole] = mask == 0
+    assert not changed["head"][outside].any()
 
 
 def test_sixteen_bits_into_a_jpeg_are_said_to_be_rounded(
