@@ -29,6 +29,7 @@ from diffusers import (
 )
 from numpy.typing import NDArray
 
+from restore.compiling import compile_blocks
 from restore.config import RestoreConfig
 from restore.model import ModelFacts
 from restore.pipeline import Restorer, laid_out
@@ -108,7 +109,6 @@ def ways(size: int, faces: list[NDArray[np.uint8]]) -> Iterator[tuple[str, Calla
         yield f"as released, {steps} DDPM steps", lambda p=pipe, n=steps: as_released(p, faces, n)
     del pipe
     torch.cuda.empty_cache()
-    pipe = laid_out(make_pipe(torch.bfloat16))
     facts = ModelFacts(
         name="random",
         folder=Path(),
@@ -120,18 +120,42 @@ def ways(size: int, faces: list[NDArray[np.uint8]]) -> Iterator[tuple[str, Calla
         trained_steps=None,
         base=None,
     )
-    same = {"sampler": "ddpm", "guidance": 8.0, "batch": 6, "steps": 50}
-    told: list[tuple[str, dict[str, Any]]] = [
-        ("ours, the released settings", same),
-        ("ours, defaults", {}),
-        ("ours, defaults, all faces at once", {"batch": len(faces)}),
-        ("ours, 4 steps", {"steps": 4}),
-        ("ours, 1 step without guidance", {"steps": 1, "guidance": 1.0}),
+    same: dict[str, Any] = {"batch": 6, "steps": 50, "sampler": "ddpm", "guidance": 8.0}
+    released = same | {"start": "noise", "spacing": "leading"}
+    all_at_once = {"batch": len(faces)}
+    told: list[tuple[str, str, dict[str, Any]]] = [
+        ("ours, the released settings", "laid out", released),
+        ("ours, the same from the noised input", "laid out", same),
+        ("ours, defaults", "laid out", {}),
+        ("ours, defaults, all faces at once", "laid out", all_at_once),
+        ("ours, 4 steps", "laid out", {"steps": 4}),
+        ("ours, 1 step without guidance", "laid out", {"steps": 1, "guidance": 1.0}),
+        ("released settings, channels outermost", "plain", released),
+        ("defaults, channels outermost", "plain", {}),
+        ("released settings, compiled", "compiled", released),
+        ("defaults, compiled", "compiled", {}),
     ]
-    for name, settings in told:
-        restorer = Restorer(pipe, facts, RestoreConfig(**settings))
+    form, pipe = "", None
+    for name, wanted, settings in told:
+        if wanted != form:
+            pipe = None  # before the next is made
+            torch.cuda.empty_cache()
+            form, pipe = wanted, in_form(wanted)
+        restorer = Restorer(pipe, facts, RestoreConfig.model_validate(settings))
         seeds = list(range(len(faces)))
         yield name, lambda r=restorer, s=seeds: list(r.restore_each(faces, seeds=s)) and None
+
+
+def in_form(form: str) -> Any:
+    """Our pipeline, plain, laid out as restore.loading does it, or compiled on top."""
+    pipe = make_pipe(torch.bfloat16)
+    if form == "plain":
+        return pipe
+    pipe = laid_out(pipe)
+    if form == "compiled":
+        compile_blocks(pipe.unet)
+        compile_blocks(pipe.controlnet)
+    return pipe
 
 
 def timed(what: Callable[[], None]) -> float:

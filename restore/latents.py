@@ -6,14 +6,14 @@ scaled units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["LEAST_TILE", "decode_faces", "encode_faces", "tiled"]
+__all__ = ["LEAST_TILE", "decode_faces", "encode_faces", "latent_shape", "tiled"]
 
 LEAST_TILE = 128  # px; a tile of less sees too little of a face for its VAE to draw it
 
@@ -26,6 +26,12 @@ def encode_faces(vae: Any, image_BCHW: Tensor) -> Tensor:
     mean, std = _latent_norm(vae, latent_BCHW)
     scaled_BCHW: Tensor = (latent_BCHW - mean) / std * vae.config.scaling_factor
     return scaled_BCHW
+
+
+def latent_shape(vae: Any, size: Sequence[int]) -> tuple[int, int, int]:
+    """Channels, rows and columns of the latents of a face of so many rows and columns."""
+    side = 2 ** (len(vae.config.block_out_channels) - 1)
+    return vae.config.latent_channels, size[0] // side, size[1] // side
 
 
 def decode_faces(vae: Any, latent_BCHW: Tensor) -> Tensor:
@@ -50,8 +56,8 @@ def tiled(vae: Any, tile: int | None) -> Iterator[None]:
         return
     names = ("use_tiling", "tile_sample_min_size", "tile_latent_min_size")
     before = {name: getattr(vae, name) for name in names}
-    per_latent = 2 ** (len(vae.config.block_out_channels) - 1)
-    for name, value in zip(names, (True, tile, tile // per_latent), strict=True):
+    latent_tile = latent_shape(vae, (tile, tile))[1]
+    for name, value in zip(names, (True, tile, latent_tile), strict=True):
         setattr(vae, name, value)
     try:
         yield

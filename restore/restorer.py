@@ -19,9 +19,10 @@ from torch import Tensor
 
 from data_manifests.errors import AuthFaceError
 from restore.config import RestoreConfig
-from restore.latents import LEAST_TILE, decode_faces, encode_faces, tiled
+from restore.latents import LEAST_TILE, decode_faces, encode_faces, latent_shape, tiled
 from restore.model import ModelFacts
 from restore.sampling import (
+    drawn_noise,
     generators,
     make_sampler,
     noised_start,
@@ -152,12 +153,15 @@ class Restorer:
         )
         from_noise = config.start == "noise" and fidelity == 0
         factors = start_factors(sampler, times[0], from_noise=from_noise)
-        rngs = generators(seeds)
-        encoded_BCHW = encode_faces(pipe.vae, image_BCHW)
-        start_BCHW = noised_start(encoded_BCHW, factors, rngs)
+        rngs, size = generators(seeds), tuple(image_BCHW.shape[-2:])
+        noise_BCHW = drawn_noise(latent_shape(pipe.vae, size), rngs).to(image_BCHW.device)
         # A ControlNet that was trained on latents is shown those; their size is not the face's.
         by_pixels = pipe.controlnet.config.conditioning_channels == image_BCHW.shape[1]
-        size = tuple(image_BCHW.shape[-2:])
+        shown_BCHW, start_BCHW = image_BCHW, noise_BCHW
+        if not (from_noise and by_pixels):  # else nobody asks for the latents
+            encoded_BCHW = encode_faces(pipe.vae, image_BCHW)
+            shown_BCHW = image_BCHW if by_pixels else encoded_BCHW
+            start_BCHW = noised_start(encoded_BCHW, factors, noise_BCHW)
         words = {k: v.expand(len(seeds), *v.shape[1:]) for k, v in self._words.items()}
         usual, pipe.scheduler = pipe.scheduler, sampler
         try:
@@ -166,7 +170,7 @@ class Restorer:
                 found: Tensor = StableDiffusionXLControlNetPipeline.__call__(
                     pipe,
                     **words,
-                    image=image_BCHW if by_pixels else encoded_BCHW,
+                    image=shown_BCHW,
                     original_size=size,
                     target_size=size,
                     latents=start_BCHW.to(pipe.unet.dtype),

@@ -21,6 +21,7 @@ from data_manifests.errors import ConfigError
 
 __all__ = [
     "FlowSolver",
+    "drawn_noise",
     "face_seed",
     "generators",
     "make_sampler",
@@ -172,13 +173,13 @@ def generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
-def noised_start(
-    latent_BCHW: Tensor, factors: tuple[float, float], rngs: Sequence[torch.Generator]
-) -> Tensor:
-    """The latents under the noise of one time step, by `signal_and_noise`."""
-    shape = latent_BCHW.shape[1:]
-    noise_BCHW = torch.stack([torch.randn(shape, generator=rng) for rng in rngs])
-    noise_BCHW = noise_BCHW.to(latent_BCHW.device, latent_BCHW.dtype)
+def drawn_noise(shape: Sequence[int], rngs: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal noise of one face's shape from each generator, float32 on the CPU."""
+    return torch.stack([torch.randn(tuple(shape), generator=rng) for rng in rngs])
+
+
+def noised_start(latent_BCHW: Tensor, factors: tuple[float, float], noise_BCHW: Tensor) -> Tensor:
+    """The latents under the noise of one time step, by `start_factors`."""
     signal, noise = factors
     noised_BCHW: Tensor = signal * latent_BCHW + noise * noise_BCHW
     return noised_BCHW

@@ -12,6 +12,7 @@ from diffusers import EulerDiscreteScheduler, LCMScheduler, StableDiffusionXLPip
 from data_manifests.errors import ConfigError
 from restore.latents import encode_faces
 from restore.sampling import (
+    drawn_noise,
     generators,
     make_sampler,
     noised_start,
@@ -60,7 +61,11 @@ def test_a_perfect_model_gives_the_picture_back(sampler: str, prediction: str, s
         solver = make_sampler(sampler, trained)
         times = sampling_steps(sampler, "trailing", steps, fidelity, trained)
         solver.set_timesteps(timesteps=times)
-        x = noised_start(clean, start_factors(solver, times[0], from_noise=False), generators([5]))
+        x = noised_start(
+            clean,
+            start_factors(solver, times[0], from_noise=False),
+            drawn_noise(clean.shape[1:], generators([5])),
+        )
         x = x * solver.init_noise_sigma
         for t in solver.timesteps:
             seen = solver.scale_model_input(x, t)
@@ -129,6 +134,21 @@ def test_more_fidelity_means_closer_to_the_input_whatever_the_start(
     assert torch.equal(ours, theirs)
     ours, theirs = (r.sample(image[:1], SEEDS[:1], 0.0) for r in (restorer, as_input))
     assert not torch.equal(ours, theirs)
+
+
+def test_a_start_from_noise_does_not_encode_what_nobody_asks_for(
+    make_restorer, faces, monkeypatch
+) -> None:
+    image = torch.from_numpy(np.stack(faces[:1])).permute(0, 3, 1, 2).float() / 255
+    restorer, encoded = make_restorer(start="noise"), []
+    usual = restorer._pipe.vae.encode
+    monkeypatch.setattr(
+        restorer._pipe.vae, "encode", lambda *a, **k: encoded.append(1) or usual(*a, **k)
+    )
+    restorer.sample(image, SEEDS[:1], 0.0)
+    assert not encoded
+    restorer.sample(image, SEEDS[:1], 0.5)
+    assert encoded
 
 
 def test_noise_alone_knows_the_input_through_the_controlnet_only(make_restorer, faces) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from data_manifests.errors import ConfigError
 from restore.sampling import (
+    drawn_noise,
     face_seed,
     generators,
     make_sampler,
@@ -57,10 +58,10 @@ def test_a_face_s_seed_depends_on_seed_photo_and_index_alone() -> None:
 
 def test_the_start_holds_as_much_input_as_the_step_says() -> None:
     latent = torch.full((2, 4, 32, 32), 3.0)
-    start = noised_start(latent, (0.8, 0.6), generators([1, 2]))
+    start = noised_start(latent, (0.8, 0.6), drawn_noise(latent.shape[1:], generators([1, 2])))
     assert abs(float(start.mean()) - 3 * 0.8) < 0.05
     assert abs(float(start.std()) - 0.6) < 0.05
-    alone = noised_start(latent[:1], (0.8, 0.6), generators([2]))
+    alone = noised_start(latent[:1], (0.8, 0.6), drawn_noise(latent[:1].shape[1:], generators([2])))
     assert torch.equal(start[1:], alone)
 
 
@@ -75,8 +76,8 @@ def test_a_solver_of_flow_finds_the_picture_that_a_perfect_model_tells() -> None
         clean = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
         factors = signal_and_noise(sampler, times[0])
         assert sum(factors) == pytest.approx(1)
-        x = noised_start(clean, factors, generators([5]))
-        noise = noised_start(clean, (0.0, 1.0), generators([5]))
+        x = noised_start(clean, factors, drawn_noise(clean.shape[1:], generators([5])))
+        noise = noised_start(clean, (0.0, 1.0), drawn_noise(clean.shape[1:], generators([5])))
         for t in sampler.timesteps:
             x = sampler.step(noise - clean, t, x).prev_sample
         torch.testing.assert_close(x, clean, atol=1e-4, rtol=1e-4)
