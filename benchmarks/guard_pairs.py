@@ -13,7 +13,7 @@ import numpy as np
 
 from restore.blend import face_mask
 
-__all__ = ["BAD", "HONEST", "POOR", "SIDE", "bad", "enlarged", "honest", "poor"]
+__all__ = ["BAD", "HONEST", "POOR", "SIDE", "bad", "enlarged", "honest", "poor", "toned"]
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Rng = np.random.Generator
@@ -48,7 +48,7 @@ def honest(sharp: Pixels, rng: Rng) -> Iterator[tuple[str, Pixels]]:
 
 def bad(sharp: Pixels, other: Pixels, rng: Rng) -> Iterator[tuple[str, Pixels]]:
     """The sharp face with something of another person's, or with features elsewhere."""
-    theirs = _toned(other, sharp)
+    theirs = _toned_floats(other, sharp)
     eyes = _soft(_EYES[0], (48, 32)) + _soft(_EYES[1], (48, 32))
     left, right = (200, 371), (312, 371)
     wider = _moved(_moved(sharp, left, (50, 50), (-14, 0)), right, (50, 50), (14, 0))
@@ -96,8 +96,12 @@ def _mixed(one: Pixels, other: Any, share: Any) -> Pixels:
     return _bytes(one * (1 - share) + other * share)
 
 
-def _toned(face: Pixels, like: Pixels) -> Any:
-    """Mean and spread of each channel brought to those of another face."""
+def toned(face: Pixels, like: Pixels) -> Pixels:
+    """The face with mean and spread of each channel brought to those of another one."""
+    return _bytes(_toned_floats(face, like))
+
+
+def _toned_floats(face: Pixels, like: Pixels) -> Any:
     inside = face_mask(SIDE) > 0.5
     ours, theirs = face.astype(np.float32), like.astype(np.float32)
     scaled = (ours - ours[inside].mean(0)) / ours[inside].std(0) * theirs[inside].std(0)

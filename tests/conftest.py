@@ -22,6 +22,12 @@ if "XDG_CACHE_HOME" not in os.environ:  # what tests keep, such as encoded promp
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="authface-tests-")
     atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One process a core: more threads each would spin while they wait for one another. With two on
+    # a busy machine the tests of the samplers took seven times as long.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
