@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -35,11 +36,26 @@ FLAGS = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whichever test asks first for the server waits for its start: a minute, more if busy."""
     for item in items:
         if item.get_closest_marker("studio") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))
+    if hasattr(config, "workerinput"):  # the files that take longest first: no process waits long
+        scopes = Counter(_scope(config, item.nodeid) for item in items)
+        items.sort(key=lambda item: -_effort(config, item.nodeid, scopes))
+
+
+def _scope(config: pytest.Config, nodeid: str) -> str:
+    """What runs in one process: a file, or all the files that ask for the server."""
+    file = nodeid.split("::", 1)[0]
+    return "studio" if _asks_for_the_server(config.rootpath / file) else file
+
+
+def _effort(config: pytest.Config, nodeid: str, scopes: Counter[str]) -> int:
+    scope = _scope(config, nodeid)
+    slow = scope == "studio" or _starts_processes(config.rootpath / scope)
+    return scopes[scope] * (20 if slow else 1)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -53,10 +69,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            return "studio" if _asks_for_the_server(config.rootpath / file) else file
+            return _scope(config, nodeid)
 
+    config.option.loadscopereorder = False  # the order is that of `_effort`
     return ByFile(config, log)
+
+
+@functools.cache
+def _starts_processes(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8")
+    return "training" in file.parts or "subprocess" in text
 
 
 @functools.cache
