@@ -37,6 +37,7 @@ from authface import (
     train_look,
 )
 from authface import app as app_page
+from authface.stopping import ToldToStop
 from data_manifests.errors import AuthFaceError
 
 __all__ = ["app", "main"]
@@ -119,6 +120,9 @@ def main() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
+    except ToldToStop as told:
+        console.note(str(told))
+        sys.exit(told.exit_code)
     except AuthFaceError as error:
         console.fail(str(error))
         sys.exit(console.WRONG)

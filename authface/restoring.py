@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +20,11 @@ from authface.restorers import (
     settings_or_defaults,
 )
 from authface.settings import WorkspaceOption
+from authface.stopping import Stop, hearing
 from authface.train import SetOption, make_config
 
 if TYPE_CHECKING:
+    from authface.sections import Settings
     from data_manifests.media import Workspace
     from restore.config import RestoreConfig
     from restore.enlarge import Upscaler
@@ -104,13 +108,12 @@ def restore(
     """Restore the faces of a photo or a folder; everything else in the picture stays as it is.
 
     Beside each output lies a JSON file that says what was done to each face. What an earlier run
-    finished with the same settings is found and left. Exit code 3: some faces or photos were not
-    restored; 2: no photo could be used.
+    finished with the same settings is found and left. Told to stop, by Ctrl-C or SIGTERM, it
+    finishes the faces that the model has, and the same command goes on. Exit code 3: some faces or
+    photos were not restored; 2: no photo could be used; 130 or 143: it was told to stop.
 
     Example: authface restore old-photos restored --page compare.html
     """
-    from restore.batch import plan_jobs, restore_jobs
-    from restore.pipeline import open_restorer
     from restore.presets import with_preset
 
     if offline:
@@ -137,12 +140,42 @@ def restore(
     }
     config = make_config(with_preset(settings.restore, preset), given, set_ or [])
     config = _for_review(config, place) if review else config
-    jobs = plan_jobs(source, target)
-    _check_looks(page, sheet)
+    wish = _Wish(source, target, model, config, again=again, page=page, sheet=sheet, review=review)
+    with hearing("no photo was begun.", "The same command begins anew.") as stop:
+        _restore(wish, place, settings, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the command was given, its options settled."""
+
+    source: Path
+    target: Path
+    model: str | None
+    config: RestoreConfig
+    again: bool
+    page: Path | None
+    sheet: Path | None
+    review: bool
+
+    @property
+    def looks(self) -> list[str]:
+        """What is made of all photos after the last."""
+        named = {"--page": self.page, "--sheet": self.sheet, "--review": self.review}
+        return [name for name, given in named.items() if given]
+
+
+def _restore(wish: _Wish, place: Workspace | None, settings: Settings, stop: Stop) -> None:
+    from restore.batch import plan_jobs, restore_jobs
+    from restore.pipeline import open_restorer
+
+    config = wish.config
+    jobs = plan_jobs(wish.source, wish.target, again=wish.again)
+    _check_looks(wish.page, wish.sheet)
     _say_unused(config)
     finder = open_finder_for(settings)
     enlarger = _open_upscaler(config)
-    restorer = open_restorer(model or newest_restorer(place), config=config)
+    restorer = open_restorer(wish.model or newest_restorer(place), config=config)
     if restorer.facts.warning:
         console.note(restorer.facts.warning)
     outcomes = []
@@ -151,17 +184,34 @@ def restore(
         restorer=restorer,
         finder=finder,
         upscaler=enlarger,
-        again=again,
         may_embed=_may_embed(config, place),
+        stopped=stop,
     )
-    for outcome in console.track(done, total=len(jobs), label="restoring"):
-        outcomes.append(outcome)
-        _say(outcome)
-    if page is not None or sheet is not None:
-        _write_looks(page, sheet, outcomes, restorer.facts)
-    if review and place is not None:
+    with stop.asking():
+        for outcome in console.track(done, total=len(jobs), label="restoring"):
+            outcomes.append(outcome)
+            _say(outcome)
+    stop.words = _left(len(outcomes), len(jobs), wish)
+    if stop() and (len(outcomes) < len(jobs) or wish.looks):
+        console.say(_summary(outcomes))
+        raise stop.error()
+    if wish.page is not None or wish.sheet is not None:
+        _write_looks(wish.page, wish.sheet, outcomes, restorer.facts)
+    if wish.review and place is not None:
         _ask_about(outcomes, place)
     _finish_restore(outcomes)
+
+
+def _left(count: int, total: int, wish: _Wish) -> tuple[str, str]:
+    """What is done and what is left, and how to go on, for who has stopped the command."""
+    if count < total:
+        same = "The same command without --again" if wish.again else "The same command"
+        rest = console.counted(total - count, "photo")
+        return f"{count} of {total} photos are done.", f"{same} goes on with the other {rest}."
+    todo = "The same command finds them done" + (", without --again." if wish.again else ".")
+    if wish.looks:
+        return f"the photos are done, but not {' and '.join(wish.looks)}.", todo
+    return "the photos are done.", todo
 
 
 def _check_looks(page: Path | None, sheet: Path | None) -> None:
@@ -301,6 +351,16 @@ def _ask_about(outcomes: Sequence[Outcome], place: Workspace) -> None:
 
 
 def _finish_restore(outcomes: Sequence[Outcome]) -> None:
+    console.say(_summary(outcomes))
+    counts = Counter(outcome.status for outcome in outcomes)
+    if counts["failed"] == len(outcomes):
+        raise typer.Exit(console.WRONG)
+    if counts["restored"] + counts["good"] < len(outcomes):
+        raise typer.Exit(console.PARTIAL)
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    """How many photos ended how, and what took how long."""
     counts = dict.fromkeys(("restored", "partly", "good", "nothing", "failed"), 0)
     spent: dict[str, float] = {}
     for outcome in outcomes:
@@ -310,8 +370,4 @@ def _finish_restore(outcomes: Sequence[Outcome]) -> None:
     said = ", ".join(f"{n} {_STATUS.get(name, name)}" for name, n in counts.items() if n)
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in spent.items())
     photos = "1 photo" if len(outcomes) == 1 else f"{len(outcomes)} photos"
-    console.say(f"{photos}: {said}" + (f" ({times})" if times else ""))
-    if counts["failed"] == len(outcomes):
-        raise typer.Exit(console.WRONG)
-    if counts["restored"] + counts["good"] < len(outcomes):
-        raise typer.Exit(console.PARTIAL)
+    return f"{photos}: {said or 'none'}" + (f" ({times})" if times else "")

@@ -56,6 +56,7 @@ class Job:
     source: Path
     target: Path
     problem: str = ""
+    again: bool = False  # also where an earlier run has finished it with the same settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,17 +80,18 @@ class _Batch:
     tried: Sequence[Tried] = ()
 
 
-def plan_jobs(source: Path, target: Path) -> list[Job]:
+def plan_jobs(source: Path, target: Path, *, again: bool = False) -> list[Job]:
     """The jobs of restoring `source` into `target`: one, or one per photo of a folder, in order.
 
-    Raises InputError where there is nothing to restore or the output can't be written.
+    `again` does anew what an earlier run has finished with the same settings. Raises InputError
+    where there is nothing to restore or the output can't be written.
     """
     if not source.exists():
         raise InputError(f"{source} does not exist.", "Check the path.")
     if not source.is_dir():
         one = target / _name(source) if target.is_dir() else target
         format_of(one)  # an ending that can't be written is told before the model is loaded
-        return [Job(source, one)]
+        return [Job(source, one, again=again)]
     if target.exists() and not target.is_dir():
         raise InputError(
             f"{source} is a folder and {target} is a file.", "Give a folder as output."
@@ -97,6 +99,7 @@ def plan_jobs(source: Path, target: Path) -> list[Job]:
     if target.resolve() == source.resolve():
         raise InputError("Input and output are the same folder.", "Give another folder as output.")
     jobs = [_job(found.path, found.problem, source, target) for found in find_photos([source])]
+    jobs = [replace(job, again=again) for job in jobs]
     inside = target.resolve()
     jobs = [job for job in jobs if not job.source.resolve().is_relative_to(inside)]
     if not jobs:
@@ -110,14 +113,16 @@ def restore_jobs(
     restorer: Restorer,
     finder: NamedFinder,
     upscaler: Upscaler | None = None,
-    again: bool = False,
     may_embed: Callable[[str], bool] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Yield one outcome per job, in order; only the disk's own failure stops the run.
 
-    What an earlier run finished with the same settings is found and left, unless `again`.
-    `may_embed` says of which photos, by their SHA-256, the guard may make face vectors. Raises
-    ConfigError before the first photo where a key or certificate of the settings is wrong.
+    What an earlier run finished with the same settings is found and left, unless its job says so.
+    `may_embed` says of which photos, by their SHA-256, the guard may make face vectors. Once
+    `stopped` says so, photos whose faces the model has at that time are finished, those behind
+    them are left untouched, and there is no further outcome. Raises ConfigError before the first
+    photo where a key or certificate of the settings is wrong.
     """
     kit = open_kit(restorer, finder, upscaler=upscaler, may_embed=may_embed)
     for note in kit.guard.notes:
@@ -126,7 +131,7 @@ def restore_jobs(
         log.warning("%s", note)
     with contextlib.ExitStack() as stack:
         sandboxes = stack.enter_context(_Sandboxes())  # ended last: the stages' threads use them
-        work = _Work(kit, sandboxes, again=again)
+        work = _Work(kit, sandboxes, stopped)
         read = ahead(work.admit(jobs), work.read, workers=_READERS, depth=2)
         # While the model restores a batch, the photos of the next one are made ready.
         ready = ahead(read, work.prepare, depth=restorer.faces_at_once)
@@ -169,7 +174,7 @@ class _Work:
 
     kit: Kit
     sandboxes: _Sandboxes
-    again: bool
+    stopped: Callable[[], bool]
     budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,6 +183,8 @@ class _Work:
     def admit(self, jobs: Sequence[Job]) -> Iterator[_Item]:
         """Look at each file; what is not done already waits until there is memory for it."""
         for job in jobs:
+            if self.stopped():
+                return
             outcome = begin(job.source, job.target, self.kit)
             try:
                 yield self._admit(job, outcome)
@@ -193,7 +200,7 @@ class _Work:
         check_target(job.source, job.target, overwrite=self.kit.config.overwrite)
         with timed(outcome.seconds, "read"):
             outcome = replace(outcome, input_sha256=_sha256(job.source))
-            if not self.again:
+            if not job.again:
                 done = find_done(job.source, job.target, outcome.input_sha256, self.kit.key)
                 if done is not None:
                     return _Item(replace(done, model=outcome.model), ended=True)
@@ -235,6 +242,9 @@ class _Work:
         came, cuts = list[_Item](), deque[tuple[_Item, Cut]]()
         with contextlib.closing(items):
             for item in items:
+                if self.stopped():
+                    self.budget.close()
+                    break
                 came.append(item)
                 cuts.extend((item, cut) for cut in _cuts_of(item))
                 if item.hold is not None and _cuts_of(item):
@@ -248,8 +258,10 @@ class _Work:
         yield _Batch(came, _taken(cuts, len(cuts)))
 
     def run(self, batch: _Batch) -> _Batch:
-        """The batch with what became of its faces."""
-        return replace(batch, tried=self.kit.run(batch.cuts) if batch.cuts else ())
+        """The batch with what became of its faces; without, where the run was told to stop."""
+        if not batch.cuts or self.stopped():
+            return batch
+        return replace(batch, tried=self.kit.run(batch.cuts))
 
     def complete(self, batches: Generator[_Batch]) -> Iterator[_Item]:
         """The photos whose faces are all done, in order."""
@@ -259,6 +271,9 @@ class _Work:
                 waiting.extend(batch.came)
                 done.extend(batch.tried)
                 yield from _complete(waiting, done)
+                if len(batch.tried) < len(batch.cuts):
+                    self.budget.close()  # what these photos hold, nobody lets go of any more
+                    return
 
     def finish(self, item: _Item) -> Outcome:
         """Paste and write."""

@@ -97,6 +97,12 @@ class Budget:
             self._moving += 1
         return Hold(self, size)
 
+    def close(self) -> None:
+        """Nobody waits any longer: the stages are being closed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def _count(self, used: int, moving: int) -> None:
         with self._changed:
             self._used += used
@@ -112,10 +118,7 @@ class Budget:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nobody waits any longer: the stages are being closed."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self.close()
 
 
 class Hold:

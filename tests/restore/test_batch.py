@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_manifests.errors import InputError
 from restore.batch import plan_jobs, restore_jobs
-from restore.outcome import read_sidecar
+from restore.outcome import Outcome, read_sidecar
 
 
 def test_one_photo_goes_to_the_name_or_into_the_folder_given(photo: Path, tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_what_is_done_is_found_and_left(
     source, out = four_photos(portrait, tmp_path / "in"), tmp_path / "out"
 
     def run(again: bool = False, **settings: object) -> list[bool]:
-        jobs = plan_jobs(source, out)
+        jobs = plan_jobs(source, out, again=again)
         restorer, finder = make_restorer(**settings), finder_of(marked)
-        outcomes = list(restore_jobs(jobs, restorer=restorer, finder=finder, again=again))
+        outcomes = list(restore_jobs(jobs, restorer=restorer, finder=finder))
         assert all(o.status == "restored" for o in outcomes)
         return [o.resumed for o in outcomes]
 
@@ -243,6 +243,40 @@ def test_a_run_that_is_left_early_leaves_no_thread_behind(
     assert threading.active_count() == before
     children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     assert {c for file in children for c in file.read_text().split()} <= children_before
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"batch": 3, "exact": False}, {"max_memory_mb": 1}], ids=str
+)
+def test_told_to_stop_it_finishes_what_the_model_has_and_a_rerun_does_the_rest(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    import threading
+
+    source, out = four_photos(portrait, tmp_path / "in"), tmp_path / "out"
+    for i in range(4, 12):
+        (source / f"{i}.png").write_bytes((source / f"{i % 4}.png").read_bytes())
+    before = threading.active_count()
+
+    def run(folder: Path, *, stops: bool) -> list[Outcome]:
+        done = restore_jobs(
+            plan_jobs(source, folder),
+            restorer=make_restorer(**settings),
+            finder=finder_of(marked),
+            stopped=lambda: stops and folder.is_dir() and any(folder.glob("*.png")),
+        )
+        return list(done)
+
+    stopped = run(out, stops=True)
+    assert 1 <= len(stopped) < 12
+    assert [o.status for o in stopped] == ["restored"] * len(stopped)
+    assert sorted(p.name for p in out.glob("*.png")) == sorted(o.target.name for o in stopped)
+    assert len(list(out.iterdir())) == 2 * len(stopped)
+    assert threading.active_count() == before
+    rest = run(out, stops=False)
+    assert sum(o.resumed for o in rest) == len(stopped)
+    run(tmp_path / "whole", stops=False)
+    assert bytes_in(out) == bytes_in(tmp_path / "whole")
 
 
 def test_a_fault_of_ours_costs_its_photo_alone(
