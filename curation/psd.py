@@ -1,4 +1,5 @@
-"""PSD and PSB: the merged picture that Photoshop saves beside the layers, at 8 or 16 bits.
+"""PSD and PSB: the merged picture that Photoshop saves beside the layers, at 8 or 16 bits, with its
+transparency.
 
 The merged picture is what the photographer last saw; without it ("maximise compatibility" off) the
 file is refused, since putting layers together differs between programs.
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from curation.decode import DecodedPhoto, Pixels
@@ -23,6 +25,7 @@ from data_manifests.errors import UnreadablePhoto
 __all__ = ["read_psd", "read_psd_facts"]
 
 _MODES = {1: "grey", 3: "RGB", 4: "CMYK", 9: "Lab"}
+_COLOURS = {"grey": 1, "RGB": 3, "CMYK": 4, "Lab": 3}  # channels
 
 
 def read_psd_facts(path: Path, *, most_pixels: int) -> Facts:
@@ -32,7 +35,7 @@ def read_psd_facts(path: Path, *, most_pixels: int) -> Facts:
 
 
 def read_psd(path: Path, *, most_pixels: int) -> DecodedPhoto:
-    """The merged picture as RGB; raises UnreadablePhoto."""
+    """The merged picture as RGB, and its transparency; raises UnreadablePhoto."""
     width, height, depth, mode = _header(path, most_pixels)
     opened = _open(path)
     facts = _facts(opened, path, (width, height, depth))
@@ -44,13 +47,14 @@ def read_psd(path: Path, *, most_pixels: int) -> DecodedPhoto:
         )
     try:
         pixels_HWC, icc = _pixels(opened, mode, depth, facts.icc)
+        alpha_HW = _alpha(opened, mode, deep=pixels_HWC.dtype == np.uint16)
     except UnreadablePhoto:
         raise
     except Exception as error:  # what a parser raises on hostile bytes is a verdict on them
         raise UnreadablePhoto("damaged", f"The PSD can't be read: {error}.") from error
     if pixels_HWC.shape[:2] != (height, width):
         raise UnreadablePhoto("damaged", "Its header and its picture disagree about the size.")
-    return DecodedPhoto(pixels_HWC, replace(facts, icc=icc))
+    return DecodedPhoto(pixels_HWC, replace(facts, icc=icc), alpha_HW, grey=mode == "grey")
 
 
 def _header(path: Path, most_pixels: int) -> tuple[int, int, int, str]:
@@ -123,6 +127,23 @@ def _pixels(opened: Any, mode: str, depth: int, icc: bytes | None) -> tuple[Pixe
     deep = np.rint(shares * 65535).astype(np.uint16)
     colour = deep if deep.shape[2] == 3 else np.repeat(deep[..., :1], 3, axis=2)
     return np.ascontiguousarray(colour), icc if profile_space(icc) == "RGB" else None
+
+
+def _alpha(opened: Any, mode: str, *, deep: bool) -> Pixels | None:
+    """The transparency HW, none if there is none: further channels may be spot colours or masks.
+
+    The colours come without the white that Photoshop lays under what is transparent.
+    """
+    from psd_tools.api.utils import get_transparency_index, has_transparency
+
+    if opened.channels <= _COLOURS[mode] or not has_transparency(opened):
+        return None
+    if deep:
+        shares: NDArray[np.float32] = opened.numpy("shape")[..., 0]
+        return np.rint(shares * 65535).astype(np.uint16)
+    # By Pillow, since the other way takes dozens of bytes a pixel; unnamed (-1), it is the last.
+    index = get_transparency_index(opened) % opened.channels
+    return np.asarray(opened.topil(channel=index, apply_icc=False))
 
 
 def _ink(opened: Any, mode: str, icc: bytes | None) -> Pixels:

@@ -180,6 +180,51 @@ def test_a_psd_gives_its_merged_picture_at_both_depths(tmp_path: Path) -> None:
     assert np.array_equal(photo.pixels_HWC, colours())
 
 
+def psd_of(planes_CHW: np.ndarray, mode: int, *, resources: bytes = b"") -> bytes:
+    """A flat PSD with these channels. Source: Adobe Photoshop File Formats."""
+    count, height, width = planes_CHW.shape
+    depth = 8 * planes_CHW.dtype.itemsize
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, count, height, width, depth, mode)
+    parts = struct.pack(">II", 0, len(resources)) + resources + struct.pack(">IH", 0, 0)
+    return head + parts + planes_CHW.astype(planes_CHW.dtype.newbyteorder(">")).tobytes()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("mode", [1, 3, 4, 9], ids=["grey", "RGB", "CMYK", "Lab"])
+def test_a_psd_keeps_its_transparency(tmp_path: Path, kind: type, mode: int) -> None:
+    pytest.importorskip("psd_tools")
+    most = np.iinfo(kind).max
+    colours_of = {1: 1, 3: 3, 4: 4, 9: 3}
+    alpha_HW = np.tile(np.linspace(0, most, 48).astype(kind), (32, 1))
+    # As Photoshop saves it: over white by the share that is transparent.
+    white = np.rint(most - 0.6 * alpha_HW.astype(np.float64)).astype(kind)
+    path = tmp_path / "cut-out.psd"
+    path.write_bytes(psd_of(np.stack([*[white] * colours_of[mode], alpha_HW]), mode))
+    photo = read_photo(path)
+    assert photo.grey == (mode == 1)
+    assert photo.alpha_HW is not None
+    assert photo.alpha_HW.dtype == photo.pixels_HWC.dtype
+    eight_bits = photo.pixels_HWC.dtype != kind
+    wanted = np.rint(alpha_HW / 257) if eight_bits else alpha_HW
+    assert np.abs(photo.alpha_HW.astype(float) - wanted).max() <= (1 if eight_bits else 0)
+    if mode in (1, 3):  # the colour comes without the white
+        seen = alpha_HW > most / 8
+        assert np.abs(photo.pixels_HWC[seen] / most - 0.4).max() < 0.03
+    path.write_bytes(psd_of(np.stack([white] * colours_of[mode]), mode))
+    assert read_photo(path).alpha_HW is None
+
+
+def test_a_saved_selection_is_no_transparency(tmp_path: Path) -> None:
+    pytest.importorskip("psd_tools")
+    planes = np.full((4, 16, 16), 90, np.uint8)
+    names = struct.pack(">4sHHI", b"8BIM", 1053, 0, 4) + struct.pack(">I", 7)  # alpha identifiers
+    path = tmp_path / "selection.psd"
+    path.write_bytes(psd_of(planes, 3, resources=names))
+    photo = read_photo(path)
+    assert photo.alpha_HW is None
+    assert np.array_equal(photo.pixels_HWC, np.full((16, 16, 3), 90))
+
+
 def test_a_deep_heic_and_a_deep_avif_keep_their_depth(shared: Path, tmp_path: Path) -> None:
     pytest.importorskip("pillow_heif")
     codecs = pytest.importorskip("imagecodecs")

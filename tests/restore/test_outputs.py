@@ -34,6 +34,23 @@ def test_alpha_goes_through_a_restoration(
     assert not np.array_equal(again, pixels)
 
 
+def test_a_psd_s_transparency_goes_into_the_tiff(
+    make_restorer, finder_of, marked, portrait, tmp_path: Path
+) -> None:
+    psd_tools = pytest.importorskip("psd_tools")
+    alpha = np.full(portrait.shape[:2], 255, np.uint8)
+    alpha[:20] = 0  # above the face
+    cut_out = Image.fromarray(np.dstack([portrait, alpha]))
+    psd_tools.PSDImage.frompil(cut_out).save(tmp_path / "a.psd")
+    jobs = plan_jobs(tmp_path / "a.psd", tmp_path / "b.tif")
+    (outcome,) = restore_jobs(jobs, restorer=make_restorer(), finder=finder_of(marked))
+    assert outcome.status == "restored", outcome.problem
+    assert outcome.notes == ()
+    written = read_photo(tmp_path / "b.tif")
+    assert written.alpha_HW is not None
+    assert np.array_equal(written.alpha_HW, alpha)
+
+
 def test_a_grey_photo_stays_a_file_without_colours(
     make_restorer, finder_of, marked, portrait, tmp_path: Path
 ) -> None:
