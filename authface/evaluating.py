@@ -28,22 +28,29 @@ def evaluate(
     restored: Annotated[Path, typer.Argument(help="A restored picture, or a folder of them.")],
     reference: Annotated[Path, typer.Argument(help="The sharp original, or a folder of them.")],
     out: Annotated[
-        Path | None, typer.Option(help="The report; evaluation.json beside the restored if none.")
+        Path | None,
+        typer.Option(
+            help="The report; else evaluation.json in the folder of restored pictures, or "
+            "PICTURE.evaluation.json beside a single one."
+        ),
     ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Score restored pictures against sharp references of the same name.
 
-    In a workspace, doubtful faces become review tasks that `authface annotate push` sends out.
-    Exit code 3: some pictures could not be compared; 2: none could.
+    A rerun replaces its own report; a comparison with other references gets another one
+    (evaluation-2.json). In a workspace, doubtful faces become review tasks that `authface annotate
+    push` sends out. Exit code 3: some pictures could not be compared; 2: none could.
 
     Example: authface evaluate restored originals
     """
     from data_manifests.media import write_atomic
     from restore import evaluate as scoring
+    from restore.report import about, report_json, report_place
 
     place, settings = settings_or_defaults(workspace)
     pairs, apart = scoring.pair_up(restored, reference)
+    file = report_place(restored, reference, out)
     finder = open_finder_for(settings)
     scores: list[Score] = []
     results = scoring.evaluate(pairs, finder=finder, doubt=settings.restore.doubt)
@@ -53,8 +60,8 @@ def evaluate(
         else:
             apart.append(result)
     _show_scores(scores, apart)
-    file = out or (restored if restored.is_dir() else restored.parent) / "evaluation.json"
-    write_atomic(file, scoring.report_json(scores, apart, finder.name))
+    compared = about(file, restored, reference)
+    write_atomic(file, report_json(scores, apart, finder.name, about=compared))
     console.done(f"report: {file}")
     _ask(scores, place)
     if apart or not scores:

@@ -6,9 +6,8 @@ picture where none is found. What can't be compared is kept apart with a reason.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,7 +25,6 @@ from data_manifests.store import file_sha256
 from restore.blend import mask_in_photo
 from restore.config import DoubtConfig
 from restore.metrics import (
-    METRICS,
     colour_error,
     landmark_shift,
     largest_change,
@@ -35,9 +33,8 @@ from restore.metrics import (
     ssim,
 )
 from restore.outcome import read_sidecar
-from restore.provenance import creator_tool
 
-__all__ = ["Apart", "FaceScore", "Pair", "Score", "evaluate", "pair_up", "report_json"]
+__all__ = ["Apart", "FaceScore", "Pair", "Score", "evaluate", "pair_up"]
 
 Pixels = NDArray[np.uint8]
 _LEAST_SIDE = 7  # px; SSIM's window
@@ -278,27 +275,3 @@ def _with_doubt(region: FaceScore, doubt: DoubtConfig, finder: NamedFinder) -> F
     if region.box is not None and finder.has_landmarks and shift is None:
         whys.append(f"{finder.name} finds no face there any more")
     return replace(region, doubt="; ".join(whys))
-
-
-def report_json(scores: Sequence[Score], apart: Sequence[Apart], finder: str) -> bytes:
-    """The bytes of evaluation.json: numbers, what computed them, what was kept apart."""
-    report = {
-        "format": "authface-evaluation/1",
-        "software": creator_tool(),
-        "metrics": {name: made_by() for name, made_by in METRICS.items()},
-        "finder": finder,
-        "scores": [_row(score) for score in scores],
-        "apart": [asdict(a) for a in apart],
-    }
-    return json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n"
-
-
-def _row(score: Score) -> dict[str, Any]:
-    return {
-        "name": score.pair.name,
-        "where": "faces" if score.regions[0].box else "whole picture",
-        **{m: score.mean(m) for m in METRICS if m != "background_change"},
-        "background_change": score.background_change,
-        "photo_psnr_db": score.photo_psnr_db,
-        "regions": [asdict(region) for region in score.regions],
-    }

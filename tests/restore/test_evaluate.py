@@ -15,8 +15,9 @@ from data_manifests.errors import InputError
 from data_manifests.records import Photo, Task
 from data_manifests.store import Store, file_sha256
 from restore.config import DoubtConfig
-from restore.evaluate import Apart, Score, evaluate, pair_up, report_json
+from restore.evaluate import Apart, Score, evaluate, pair_up
 from restore.photo import restore_photo
+from restore.report import about, report_json, report_place
 from restore.review import ask_for_review
 
 
@@ -128,7 +129,7 @@ def test_the_report_names_metrics_and_keeps_what_is_apart(
     restored: Path, photo: Path, mtcnn
 ) -> None:
     score = score_one(restored, photo, mtcnn)
-    said = json.loads(report_json([score], [Apart("x.png", "why")], mtcnn.name))
+    said = json.loads(report_json([score], [Apart("x.png", "why")], mtcnn.name, about={}))
     assert "scikit-image" in said["metrics"]["psnr_db"]
     assert said["finder"].startswith("mtcnn")
     (row,) = said["scores"]
@@ -136,6 +137,32 @@ def test_the_report_names_metrics_and_keeps_what_is_apart(
     assert row["background_change"] == 0
     assert row["regions"][0]["doubt"]
     assert said["apart"] == [{"name": "x.png", "reason": "why"}]
+
+
+def test_no_report_is_written_over_another_or_over_somebody_s_file(tmp_path: Path) -> None:
+    pixels = np.full((9, 9, 3), 90, np.uint8)
+    one, other = (save(tmp_path / name / "a.png", pixels) for name in ("out", "reference"))
+    (tmp_path / "reference-2").mkdir()
+
+    def compare(restored: Path, reference: Path, out: Path | None = None) -> str:
+        file = report_place(restored, reference, out)
+        file.write_bytes(report_json([], [], "none", about=about(file, restored, reference)))
+        return file.relative_to(tmp_path).as_posix()
+
+    for _ in range(2):  # a rerun finds its own
+        assert compare(one.parent, other.parent) == "out/evaluation.json"
+        assert compare(one.parent, tmp_path / "reference-2") == "out/evaluation-2.json"
+        assert compare(one, other) == "out/a.png.evaluation.json"
+        assert compare(one, other, tmp_path / "named.json") == "named.json"
+    assert compare(one.parent, other.parent, tmp_path / "named.json") == "named.json"  # as told
+    mine = tmp_path / "out" / "evaluation.json"
+    mine.write_text('{"diary": 1}')
+    assert compare(one.parent, other.parent) == "out/evaluation-3.json"
+    with pytest.raises(InputError, match="is no evaluation"):
+        report_place(one, other, mine)
+    with pytest.raises(InputError, match="is no evaluation"):
+        report_place(one, other, tmp_path)
+    assert mine.read_text() == '{"diary": 1}'
 
 
 def test_doubtful_faces_of_known_photos_become_one_waiting_task(

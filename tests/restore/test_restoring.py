@@ -38,7 +38,11 @@ def test_a_photo_is_restored_and_evaluated_without_a_workspace(
     assert scored.exit_code == 0, scored.output
     assert "face 0 is doubtful" in scored.output
     assert "shift: of the landmarks" in scored.output
-    assert len(json.loads((out / "evaluation.json").read_text())["scores"]) == 1
+    report = (out / "evaluation.json").read_bytes()
+    assert len(json.loads(report)["scores"]) == 1
+    assert run("evaluate", out / photo.name, photo).exit_code == 0
+    assert (out / "evaluation.json").read_bytes() == report
+    assert (out / f"{photo.name}.evaluation.json").exists()
 
 
 def test_the_exit_code_says_how_much_worked(
