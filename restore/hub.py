@@ -27,6 +27,7 @@ __all__ = [
     "is_hub_id",
     "is_pickle",
     "wanted_files",
+    "weights_fault",
 ]
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -141,21 +142,28 @@ def check_whole(folder: Path) -> Path:
     Reads no more than the files' headers: that each byte is right is for `records.faults`.
     """
     for config in [folder / "config.json", *sorted(folder.glob("*/config.json"))]:
-        if not config.is_file():
-            continue
-        files = sorted(config.parent.glob("*.safetensors"))
-        for index in config.parent.glob("*.safetensors.index.json"):
-            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            files += [config.parent / shard for shard in sorted(set(shards))]
-        broken = next((f for f in files if not _is_whole(f)), None)
-        if broken is not None or not files:
-            what = f"{broken.name} is cut off or missing" if broken else "no safetensors are there"
+        if config.is_file() and (what := weights_fault(config.parent)):
             part = config.parent.relative_to(folder).as_posix()
             raise CheckpointError(
                 f"{folder} is not whole: of {part}, {what}.",
                 "Get it again with `authface models get`.",
             )
     return folder
+
+
+def weights_fault(part: Path) -> str:
+    """What is wrong with the safetensors in a model's folder, empty if each is there to its end."""
+    files = sorted(part.glob("*.safetensors"))
+    for index in part.glob("*.safetensors.index.json"):
+        try:
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return f"{index.name} can't be read"
+        files += [part / shard for shard in sorted(set(shards))]
+    broken = next((f for f in files if not _is_whole(f)), None)
+    if broken is not None:
+        return f"{broken.name} is cut off or missing"
+    return "" if files else "no safetensors are there"
 
 
 def _split(name: str) -> tuple[str, str | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,31 @@ from data_manifests.errors import CheckpointError, ConfigError
 from restore.compiling import compile_blocks
 from restore.config import RestoreConfig
 from restore.lora import Lora, changes_words, find_lora, merge_loras, with_loras
-from restore.model import ModelFacts, describe_model, find_base, find_model
+from restore.model import ModelFacts, controlnet_of, describe_model, find_base, find_model
+from restore.parts import check_parts, check_weights
 from restore.words import Words, encode_words, read_words, words_file, write_words
 
 __all__ = ["laid_out", "load_parts", "open_parts", "pick_device", "pick_dtype", "settled_facts"]
 
+log = logging.getLogger(__name__)
 
-def settled_facts(name: str, config: RestoreConfig) -> tuple[ModelFacts, list[Lora]]:
-    """The model that the settings make of a folder or hub id, and the LoRAs to merge into it."""
+
+def settled_facts(
+    name: str, config: RestoreConfig, given: Collection[str] = ()
+) -> tuple[ModelFacts, list[Lora]]:
+    """The model that the settings make of a folder or hub id, and the LoRAs to merge into it.
+
+    Raises CheckpointError where a part is missing that is not `given` from elsewhere.
+    """
     loras = [find_lora(text) for text in config.lora]
     base = find_base(config.base) if config.base is not None else None
-    facts = describe_model(find_model(name, alone=base is not None), base=base)
+    folder = find_model(name, alone=base is not None)
+    if base is None:
+        check_parts(folder, given)
+    else:
+        check_parts(base, {*given, "controlnet"})
+        check_weights(controlnet_of(folder))
+    facts = describe_model(folder, base=base)
     facts = replace(
         facts,
         sha256=with_loras(facts.sha256, loras),
@@ -97,12 +112,12 @@ def load_parts(
     From safetensors only, and from the disk only. `parts` take the place of the folder's.
     """
     how: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
-    with _no_progress_bars():
+    with _no_progress_bars(), _heard_when_open() as said:
         if facts.controlnet is not None and "controlnet" not in parts:
             parts["controlnet"] = ControlNetModel.from_pretrained(
                 facts.controlnet, dtype=dtype, variant=_variant(facts.controlnet), **how
             )
-        return load(
+        pipe = load(
             facts.folder,
             variant=_variant(facts.folder),
             add_watermarker=False,
@@ -111,6 +126,26 @@ def load_parts(
             **how,
             **parts,
         )
+        _refuse_gaps(pipe, said, facts)
+    return pipe
+
+
+def _refuse_gaps(pipe: Any, said: Sequence[logging.LogRecord], facts: ModelFacts) -> None:
+    """Raise CheckpointError if a model's files lack some of its weights.
+
+    Diffusers leaves these without values; transformers draws random ones, and only says so.
+    """
+    models = {n: m for n, m in pipe.components.items() if isinstance(m, torch.nn.Module)}
+    gaps = [n for n, m in models.items() if any(p.is_meta for p in m.parameters())]
+    if any("newly initialized" in record.getMessage() for record in said):
+        gaps.append("a text encoder")
+    if not gaps:
+        return
+    part = gaps[0]
+    raise CheckpointError(
+        f"{facts.folder}: some weights of {part} are in none of its files.",
+        "Train or copy it again.",
+    )
 
 
 def laid_out(pipe: Any) -> Any:
@@ -168,3 +203,36 @@ def _no_progress_bars() -> Iterator[None]:
             diffusers.utils.logging.enable_progress_bar()
         if transformers_bars:
             transformers.utils.logging.enable_progress_bar()
+
+
+class _Kept(logging.Handler):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextlib.contextmanager
+def _heard_when_open() -> Iterator[Sequence[logging.LogRecord]]:
+    """What both libraries log about a model that opens is heard then; of one that does not, the
+    error says it all, and what they logged is for who debugs."""
+    kept, opened = _Kept(), False
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    before = [(one.handlers, one.propagate) for one in loggers]
+    for one in loggers:
+        one.handlers, one.propagate = [kept], False
+    try:
+        yield kept.records
+        opened = True
+    finally:
+        for one, (handlers, propagate) in zip(loggers, before, strict=True):
+            one.handlers, one.propagate = handlers, propagate
+        for record in kept.records:
+            if opened:
+                logging.getLogger(record.name).handle(record)
+            else:
+                log.debug("%s: %s", record.name, record.getMessage())

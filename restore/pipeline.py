@@ -85,7 +85,7 @@ class AuthFacePipeline(StableDiffusionXLControlNetPipeline):  # type: ignore[mis
         encoded and the text encoders let go. Raises ConfigError, CheckpointError or RemoteError.
         """
         config = config or RestoreConfig()
-        settled = settled_facts(str(name), config)
+        settled = settled_facts(str(name), config, parts)
         where = pick_device(device or config.device)
         pipe, words = open_parts(_loader(cls), settled, config, where, **parts)
         pipe.facts, pipe.settings, pipe.words = settled[0], config, words
