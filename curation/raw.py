@@ -51,6 +51,8 @@ _SETTINGS: dict[str, Any] = {
 }
 _ORIENTATION = 274
 MOST_EQUAL_SHARE = 0.5  # good files measured at most 0.034, files without pixels at least 0.998
+_LEAST_BYTES = 0.05  # a pixel; lossy compression leaves some 0.3
+_LEAST_PREVIEW = 1000  # px of the long side; smaller ones are for the camera's screen
 _TURNS = {0: 1, 3: 3, 5: 8, 6: 6}  # LibRaw's flip to EXIF orientation
 _XMP_TAG = 700
 
@@ -164,22 +166,40 @@ def _libraw(path: Path) -> Iterator[None]:
 def _refused(error: Exception, path: Path) -> UnreadablePhoto:
     text = error.args[0] if error.args else b""
     said = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    if _is_stub(path):
+        return UnreadablePhoto(
+            "truncated",
+            f"Its {path.stat().st_size:,} bytes are too few for its sensor's pixels.",
+            "Copy the original again: most of it is missing.",
+        )
     unsupported = isinstance(
         error, (rawpy.LibRawFileUnsupportedError, rawpy.LibRawRequestForNonexistentImageError)
     )
     reason = "raw_unsupported" if unsupported else "damaged"
-    todo = "Export it as TIFF from your RAW converter."
+    x3f = path.suffix.lower() == ".x3f"
+    todo = f"Export it as TIFF from {'SIGMA Photo Pro' if x3f else 'your RAW converter'}."
     preview = _preview_size(path)
     if preview:
         if _is_compressed(path):
             reason = "raw_unsupported_compression"
-        todo = (
-            f"It holds a preview of {preview[0]} x {preview[1]} px: export a TIFF from your RAW"
-            " converter, or set [ingest.decoder] raw_preview = true to use the preview."
-        )
+        if max(preview) >= _LEAST_PREVIEW:
+            todo += (
+                f" An ingest can take its preview of {preview[0]} x {preview[1]} px instead: set"
+                " [ingest.decoder] raw_preview = true."
+            )
     return UnreadablePhoto(
         reason, f"LibRaw can't develop it: {said.strip() or type(error).__name__}.", todo
     )
+
+
+def _is_stub(path: Path) -> bool:
+    """True if the file has fewer bytes than any compression leaves of its sensor's pixels."""
+    try:
+        with _imread(path) as handle:
+            pixels: int = handle.sizes.raw_width * handle.sizes.raw_height
+    except Exception:  # it does not know the file at all
+        return False
+    return path.stat().st_size < pixels * _LEAST_BYTES
 
 
 def _preview_size(path: Path) -> tuple[int, int] | None:

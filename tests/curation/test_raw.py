@@ -156,3 +156,18 @@ def verdict(path: Path) -> str:
     except UnreadablePhoto:
         return "reject"
     return "accept"
+
+
+def test_a_photographer_with_an_x3f_is_told_what_helps(shared: Path, tmp_path: Path) -> None:
+    """One without its sensor data is to be copied again; SIGMA's program opens what LibRaw can't.
+
+    Its preview of 8 x 8 px helps nobody.
+    """
+    stub = shared / "raw" / "exiftool_SigmaDP2.x3f"
+    with pytest.raises(UnreadablePhoto, match=r"4,364 bytes are too few.*Copy the original again"):
+        read_photo(stub)
+    path = tmp_path / "SDIM0001.X3F"
+    path.write_bytes(stub.read_bytes() + bytes(4_000_000))
+    with pytest.raises(UnreadablePhoto, match="Export it as TIFF from SIGMA Photo Pro") as told:
+        read_photo(path)
+    assert "preview" not in str(told.value)
