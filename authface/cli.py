@@ -101,7 +101,9 @@ app.add_typer(manifest.app, name="manifest", help="The tables: build samples, lo
 app.add_typer(consent.app, name="consent", help="Who allowed what.")
 app.command()(erasing.erase)
 app.command("subject-report")(erasing.subject_report)
-app.add_typer(models.app, name="models", help="Model files that others publish: get, check.")
+app.add_typer(
+    models.app, name="models", help="Model files, of others and your own: list, get, check."
+)
 train.app.add_typer(train_ahead.app)
 train.app.add_typer(train_export.app)
 train.app.add_typer(train_look.app)

@@ -102,7 +102,7 @@ def verify(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FOLDER|OWNER/NAME[@COMMIT]]",
+            metavar="FOLDER|OWNER/NAME[@COMMIT]",
             help="A restorer, by its folder or as it was fetched; the list's models if left out.",
         ),
     ] = None,

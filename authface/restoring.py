@@ -39,7 +39,10 @@ _STATUS = {"good": "good already", "nothing": "without a restored face"}
 
 def restore(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A photo, or a folder of photos.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file or folder to write.")],
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="The file or folder to write; no ending: a folder."),
+    ],
     model: ModelOption = None,
     base: Annotated[
         str | None, typer.Option(help="An SDXL model, where --model is a ControlNet alone.")
@@ -52,7 +55,10 @@ def restore(
     ] = None,
     faces: Annotated[
         str | None,
-        typer.Option(help="all, largest, 0,2 (0 is the largest) or box:left,top,right,bottom."),
+        typer.Option(
+            help="Which ones: all (if not said), largest, 0,2 (0 is the largest) or "
+            "box:left,top,right,bottom in pixels."
+        ),
     ] = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="Each input is one aligned face already.")
@@ -65,24 +71,33 @@ def restore(
     ] = None,
     upscaler: Annotated[
         str | None,
-        typer.Option(help="A super-resolution model (.safetensors) for it, else Lanczos."),
+        typer.Option(help="Enlarge by this super-resolution model (.safetensors), not by Lanczos."),
     ] = None,
     fidelity: Annotated[
-        float | None, typer.Option(help="0 starts from full noise, 1 from the input itself.")
+        float | None, typer.Option(help="From 0, full noise (if not said), to 1, the input itself.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; 20 if not said.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives another guess.")] = None,
-    colour: Annotated[str | None, typer.Option(help="wavelet, adain or none.")] = None,
+    colour: Annotated[
+        str | None, typer.Option(help="How it follows the input's: wavelet, adain, none.")
+    ] = None,
     improve_good: Annotated[
         bool, typer.Option("--improve-good", help="Restore faces that are good already, too.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    page: Annotated[Path | None, typer.Option(help="Write a before/after page here.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write a before/after page here: .html.")
+    ] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="Write a contact sheet of the restored faces here: a JPEG.")
     ] = None,
     review: Annotated[
-        bool, typer.Option("--review", help="Ask people about doubtful faces, in Label Studio.")
+        bool,
+        typer.Option(
+            "--review",
+            help="Make review tasks of doubtful faces, for Label Studio. Needs a workspace; each "
+            "face is restored twice, to see whether two seeds agree.",
+        ),
     ] = False,
     keep_private: Annotated[
         bool, typer.Option("--keep-private", help="Keep position, serial numbers, owner.")
@@ -97,7 +112,11 @@ def restore(
         bool, typer.Option("--again", help="Also restore what an earlier run finished.")
     ] = False,
     max_memory: Annotated[
-        str | None, typer.Option(help="For the photos held at once, such as 6GB; 4GB if not said.")
+        str | None,
+        typer.Option(
+            help="For the photos held at once, such as 6GB; 4GB if not said. The model's own comes "
+            "on top."
+        ),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Open no connection: models must be here.")
@@ -313,20 +332,20 @@ def _write_looks(
     from restore.page import ComparePage, fits_one_file
     from restore.sheet import ContactSheet
 
-    made: list[ComparePage | ContactSheet] = []
+    made: list[tuple[str, ComparePage | ContactSheet]] = []
     if page is not None:
         apart = not fits_one_file(outcomes)
-        made.append(ComparePage(page, warning=facts.warning, apart=apart))
+        made.append(("before and after", ComparePage(page, warning=facts.warning, apart=apart)))
     if sheet is not None:
-        made.append(ContactSheet(sheet, warning=facts.warning))
+        made.append(("contact sheet", ContactSheet(sheet, warning=facts.warning)))
     with Sandbox() as sandbox:
         for outcome in console.track(outcomes, label="drawing what to look at"):
             looked = look_at(outcome, sandbox.read)
-            for one in made:
+            for _, one in made:
                 one.add(outcome, looked)
-    for one in made:
+    for what, one in made:
         for file in one.close():
-            console.done(f"before and after: {file}")
+            console.done(f"{what}: {file}")
 
 
 def _ask_about(outcomes: Sequence[Outcome], place: Workspace) -> None:

@@ -89,7 +89,7 @@ def plan_jobs(source: Path, target: Path, *, again: bool = False) -> list[Job]:
     if not source.exists():
         raise InputError(f"{source} does not exist.", "Check the path.")
     if not source.is_dir():
-        one = target / _name(source) if target.is_dir() else target
+        one = target / _name(source) if target.is_dir() or not target.suffix else target
         format_of(one)  # an ending that can't be written is told before the model is loaded
         return [Job(source, one, again=again)]
     if target.exists() and not target.is_dir():

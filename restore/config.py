@@ -93,10 +93,16 @@ class DoubtConfig(Section):
 
 
 class C2paConfig(Section):
-    """Signing of outputs with a key of your own; off unless a certificate is named."""
+    """Signing of outputs with a key of your own; off unless a certificate is named.
+
+    A signature holds its time and random bytes: photos that are restored anew have the same pixels
+    in other bytes. What was signed before is found done like any other output.
+    """
 
     certificate: str | None = Field(
-        default=None, description="chain of certificates in PEM, the signer's first"
+        default=None,
+        description="chain of certificates in PEM, the signer's first; signed files differ in "
+        "bytes from run to run, not in pixels",
     )
     key: str | None = Field(
         default=None, description="its private key in PEM; AUTHFACE_C2PA_KEY goes before it"

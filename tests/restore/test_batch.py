@@ -18,6 +18,7 @@ from restore.outcome import Outcome, read_sidecar
 def test_one_photo_goes_to_the_name_or_into_the_folder_given(photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert [j.target for j in plan_jobs(photo, out / "x.jpg")] == [out / "x.jpg"]
+    assert [j.target for j in plan_jobs(photo, out)] == [out / "portrait.png"]  # it will be made
     out.mkdir()
     assert [j.target for j in plan_jobs(photo, out)] == [out / "portrait.png"]
 

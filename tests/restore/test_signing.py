@@ -17,8 +17,10 @@ from PIL import Image
 
 from curation.decode import read_photo
 from data_manifests.errors import ConfigError, InputError, MissingExtra
+from restore.batch import plan_jobs, restore_jobs
 from restore.config import C2paConfig
 from restore.containers import Labels, encode
+from restore.outcome import Outcome
 from restore.provenance import Carried, Mark, describe_output, read_carried, xmp_packet
 from restore.signing import KEY_VARIABLE, Signer, open_signer
 
@@ -299,3 +301,25 @@ def test_without_the_package_it_is_said_how_to_get_it(
     monkeypatch.setitem(sys.modules, "c2pa", None)
     with pytest.raises(MissingExtra, match=r"c2pa-python.*\[c2pa\]"):
         open_signer(issue())
+
+
+def test_what_was_signed_is_found_done_and_signed_anew_it_differs_in_bytes_alone(
+    issue: Callable[..., C2paConfig], make_restorer, finder_of, marked, photo: Path, tmp_path: Path
+) -> None:
+    config = issue()
+    target = tmp_path / "out.png"
+
+    def run(*, again: bool = False) -> Outcome:
+        jobs = plan_jobs(photo, target, again=again)
+        restorer = make_restorer(c2pa=config.model_dump())
+        (outcome,) = restore_jobs(jobs, restorer=restorer, finder=finder_of(marked))
+        return outcome
+
+    assert not run().resumed
+    first, pixels = target.read_bytes(), read_photo(target).pixels_HWC
+    assert manifest(first, "image/png")[1] == "Valid"
+    assert run().resumed
+    assert target.read_bytes() == first
+    assert not run(again=True).resumed
+    assert target.read_bytes() != first
+    assert np.array_equal(read_photo(target).pixels_HWC, pixels)
