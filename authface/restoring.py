@@ -57,7 +57,7 @@ def restore(
         str | None,
         typer.Option(
             help="Which ones: all (if not said), largest, 0,2 (0 is the largest) or "
-            "box:left,top,right,bottom in pixels."
+            "box:left,top,right,bottom in pixels of the photo."
         ),
     ] = None,
     aligned: Annotated[
@@ -74,12 +74,13 @@ def restore(
         typer.Option(help="Enlarge by this super-resolution model (.safetensors), not by Lanczos."),
     ] = None,
     fidelity: Annotated[
-        float | None, typer.Option(help="From 0, full noise (if not said), to 1, the input itself.")
+        float | None,
+        typer.Option(help="How close to the input: 0 (if not said) to 1, the input itself."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; 20 if not said.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives another guess.")] = None,
     colour: Annotated[
-        str | None, typer.Option(help="How it follows the input's: wavelet, adain, none.")
+        str | None, typer.Option(help="How the input's is kept: wavelet, adain or none.")
     ] = None,
     improve_good: Annotated[
         bool, typer.Option("--improve-good", help="Restore faces that are good already, too.")

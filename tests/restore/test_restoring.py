@@ -29,10 +29,13 @@ def test_a_photo_is_restored_and_evaluated_without_a_workspace(
     photo: Path, restorer_folder: Path, tmp_path: Path
 ) -> None:
     out, page = tmp_path / "out", tmp_path / "page.html"
-    done = run("restore", photo.parent, out, "--model", restorer_folder, "--page", page)
+    looks = ["--page", page, "--sheet", tmp_path / "sheet.jpg"]
+    done = run("restore", photo.parent, out, "--model", restorer_folder, *looks)
     assert done.exit_code == 0, done.output
     assert "1 of 1 faces restored" in done.output
     assert "random weights" in done.output
+    assert "before and after: " in done.output
+    assert done.output.count("contact sheet: ") == 1
     assert "random weights" in page.read_text()
     scored = run("evaluate", out, photo.parent)
     assert scored.exit_code == 0, scored.output
