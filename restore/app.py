@@ -83,6 +83,7 @@ def serving(
         try:
             yield address
         finally:
+            desk.stop()  # else what runs would hold the server until its end
             page.close(verbose=False)
 
 

@@ -6,10 +6,9 @@ somebody may look at a photo while another's is restored.
 
 from __future__ import annotations
 
-import copy
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +28,7 @@ from data_manifests.errors import AuthFaceError, InputError
 from data_manifests.media import write_atomic
 from data_manifests.store import file_sha256
 from restore.app_folder import AppFolder
+from restore.app_watch import Progress, StoppedError, Tell, WatchedRestorer
 from restore.batch import plan_jobs
 from restore.compare import to_jpeg
 from restore.config import RestoreConfig
@@ -36,17 +36,16 @@ from restore.kit import open_kit
 from restore.looking import Looked, look_at
 from restore.outcome import FaceReport, Outcome, sidecar_of
 from restore.photo import Source, begin, prepare, restore_photo
-from restore.pipeline import Pixels, Restoration, Restorer
+from restore.pipeline import Restorer
 from restore.provenance import Carried
 
-__all__ = ["MOST_PIXELS", "Asked", "Desk", "Made", "Seen", "Tell", "plain_words"]
+__all__ = ["MOST_PIXELS", "Asked", "Desk", "Made", "Seen", "plain_words"]
 
 MOST_PIXELS = 120_000_000  # of the input, and of the output after it was enlarged
 _DECODE_S = 60.0
+_LAST_STEP_S = 60.0  # of a large model on a slow processor
 _SMOOTH = cv2.INTER_CUBIC
 _SHOWN = 1600  # px, long side of what the page shows
-
-Tell = Callable[[int, int], None]  # faces done, faces in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,28 @@ class Desk:
         # A finder's model keeps state while it runs: each of the two gets its own.
         self._looking = _Seat(finder, Sandbox(decoder), threading.Lock())
         self._restoring = _Seat(replace(finder, _find=None), Sandbox(decoder), threading.Lock())
+        self._closing = threading.Event()
         config = replace_settings(restorer.config, faces="all", aligned=False, improve_good=False)
-        self._all = open_kit(_Watched(restorer, config, _quiet), finder)
+        self._all = open_kit(WatchedRestorer(restorer, config, _quiet), finder)
+
+    @property
+    def may_repeat(self) -> bool:
+        """True if a face that came out unlike its input is restored again."""
+        return self.restorer.config.guard.enabled and not self.restorer.facts.tiny
+
+    def stop(self) -> None:
+        """Have what runs now end at its next step, and nothing more begin."""
+        self._closing.set()
 
     def close(self) -> None:
-        """Stop the decoding processes."""
-        self._looking.sandbox.close()
-        self._restoring.sandbox.close()
+        """Stop all work, wait for its end, and end the decoding processes."""
+        self.stop()
+        for seat in (self._looking, self._restoring):
+            # Python would end in the middle of a thread that still computes, and abort.
+            ended = seat.lock.acquire(timeout=_LAST_STEP_S)
+            seat.sandbox.close()
+            if ended:
+                seat.lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +132,7 @@ class Desk:
         _check_upload(upload)
         seat = self._looking
         with seat.lock, self.folder.work() as place:
+            self._check_open()
             photo = seat.sandbox.read(upload)
             outcome = begin(upload, upload, self._all, file_sha256(upload))
             prepared = prepare(outcome, Source(photo, Carried()), self._all)
@@ -131,14 +146,17 @@ class Desk:
     def restore(self, upload: Path, asked: Asked, tell: Tell | None = None) -> Made:
         """The photo with the faces that were asked for restored; raises InputError.
 
-        The output has the upload's name, and its format where that can be written.
+        The output has the upload's name, and its format where that can be written. What `tell`
+        raises ends it, and then nothing is left of it.
         """
         _check_upload(upload)
         if not asked.faces.strip():
             raise InputError("No face is picked.", "Pick at least one face to restore.")
         config = self._config(asked)
         seat = self._restoring
+        told = self._telling(tell or _quiet)
         with seat.lock, self.folder.work() as place:
+            told(Progress("reading"))
             facts = seat.sandbox.look(upload)
             _check_output(facts.width, facts.height, config.upscale)
             source = place / "in" / upload.name
@@ -149,13 +167,25 @@ class Desk:
             outcome = restore_photo(
                 source,
                 plan_jobs(source, out)[0].target,
-                restorer=_Watched(self.restorer, config, tell or _quiet),
+                restorer=WatchedRestorer(self.restorer, config, told),
                 finder=seat.finder,
                 sandbox=seat.sandbox,
             )
+            told(Progress("writing"))
             looked = look_at(outcome, seat.sandbox.read)
             pairs = tuple(_pairs(looked, place)) if looked is not None else ()
         return Made(outcome, pairs)
+
+    def _telling(self, tell: Tell) -> Tell:
+        def told(progress: Progress) -> None:
+            self._check_open()
+            tell(progress)
+
+        return told
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise StoppedError("The server is being stopped.")
 
     def _config(self, asked: Asked) -> RestoreConfig:
         standing = self.restorer.config
@@ -184,32 +214,6 @@ class _Seat:
     lock: threading.Lock
 
 
-class _Watched(Restorer):
-    """A restorer with a visitor's settings, which tells how many faces are done.
-
-    It shares the weights of the one that it was made from.
-    """
-
-    def __init__(self, restorer: Restorer, config: RestoreConfig, tell: Tell) -> None:
-        self.__dict__.update(copy.copy(restorer).__dict__)
-        self.config = config
-        self.steps = config.steps_for(tiny=restorer.facts.tiny)
-        self._tell = tell
-
-    def restore_each(
-        self, faces: Sequence[Pixels], *, seeds: Sequence[int], fidelity: float | None = None
-    ) -> Iterator[Restoration]:
-        self._tell(0, len(faces))
-        results = super().restore_each(faces, seeds=seeds, fidelity=fidelity)
-        for done, result in enumerate(results, start=1):
-            self._tell(done, len(faces))
-            yield result
-
-
-def _quiet(done: int, total: int) -> None:
-    """Tell nobody."""
-
-
 def replace_settings(config: RestoreConfig, **values: object) -> RestoreConfig:
     """The settings with some changed, and checked; raises ConfigError."""
     return parse_section(RestoreConfig, {**config.model_dump(), **values}, "the page")
@@ -219,6 +223,10 @@ def plain_words(error: AuthFaceError) -> str:
     """What a visitor is told: not how the server is set up, nor where its files lie."""
     advice = "" if "[" in error.todo or "authface.toml" in error.todo else error.todo
     return f"{error.wrong} {advice}".strip()
+
+
+def _quiet(_progress: Progress) -> None:
+    """Tell nobody."""
 
 
 def _check_upload(upload: Path) -> None:

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from data_manifests.errors import AuthFaceError, InputError
-from restore.app_desk import Asked, Desk, Made, plain_words
+from restore.app_calls import add_api, error_words, restored
+from restore.app_desk import Asked, Desk, Made
+from restore.app_watch import Runs, StoppedError
 from restore.app_words import (
+    EMPTY,
+    RUNNING,
     choices,
     footer,
     found_words,
     heading,
     in_need,
     made_words,
+    said,
     table,
     trouble,
 )
-from restore.outcome import sidecar_of
 
 __all__ = ["build"]
-
-log = logging.getLogger(__name__)
 
 _MOST_WAITING = 8
 _MOST_STEPS = 100
@@ -43,7 +42,7 @@ def build(desk: Desk) -> Any:
     """The page as a Gradio `Blocks`, not yet served."""
     facts = desk.restorer.facts
     with gr.Blocks(title="AuthFace: restore faces", analytics_enabled=False) as page:
-        gr.HTML(heading(facts))
+        gr.HTML(heading(facts), padding=False)
         with gr.Row(equal_height=False):
             with gr.Column(min_width=320):
                 photo = gr.File(label="Photo", elem_id="af-photo", height=150)
@@ -52,28 +51,52 @@ def build(desk: Desk) -> Any:
                 start = gr.Button("Restore", variant="primary", interactive=False)
             with gr.Column(min_width=320):
                 result = _Result.build()
-        gr.HTML(footer(facts))
-        seen = [*choice.all, start, *result.all]
-        private = {"api_visibility": "private"}
-        photo.upload(
-            partial(_look, desk), photo, seen, concurrency_id="look", concurrency_limit=1, **private
-        )
-        photo.clear(_cleared, None, seen, queue=False, **private)
-        start.click(
-            _restoring(desk),
-            [photo, choice.picked, *settings],
-            result.all,
-            concurrency_id="model",
-            concurrency_limit=1,
-            scroll_to_output=True,
-            **private,
-        )
-        result.which.change(
-            _shown, [result.which, result.pairs], result.slider, queue=False, **private
-        )
-        _add_api(desk, settings)
+        gr.HTML(footer(facts), padding=False)
+        _connect(page, desk, _Parts(photo, choice, settings, start, result))
+        add_api(desk, settings)
     page.queue(max_size=_MOST_WAITING, default_concurrency_limit=1)
     return page
+
+
+def _connect(page: Any, desk: Desk, parts: _Parts) -> None:
+    """What happens when a part is used. A new photo, Stop or leaving the page ends what runs."""
+    photo, choice, result, runs = parts.photo, parts.choice, parts.result, Runs()
+    seen, done = [*choice.all, parts.start, *result.all], [parts.start, *result.all]
+    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    run = parts.start.click(_beginning(runs), None, done, **at_once).success(
+        _restoring(desk, runs),
+        [photo, choice.picked, *parts.settings],
+        done,
+        concurrency_id="model",
+        concurrency_limit=1,
+        show_progress_on=result.status,
+        scroll_to_output=True,
+        api_visibility="private",
+    )
+    run.failure(_not_begun, None, done, **at_once)
+    result.stop.click(_stopping(runs, _stopped), None, done, cancels=run, **at_once)
+    photo.clear(_stopping(runs, _cleared), None, seen, cancels=run, **at_once)
+    photo.upload(_stopping(runs, _searching), None, seen, cancels=run, **at_once).success(
+        partial(_look, desk),
+        photo,
+        seen,
+        concurrency_id="look",
+        concurrency_limit=1,
+        show_progress="minimal",
+        show_progress_on=choice.words,
+        api_visibility="private",
+    )
+    result.which.change(_shown, [result.which, result.pairs], result.slider, **at_once)
+    page.unload(_stopping(runs, list))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    photo: Any
+    choice: _Choice
+    settings: list[Any]
+    start: Any
+    result: _Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,7 @@ class _Choice:
 
     @classmethod
     def build(cls) -> _Choice:
-        words = gr.HTML(visible=False)
+        words = gr.HTML(visible=False, padding=False)
         preview = gr.Image(
             label="Faces",
             type="filepath",
@@ -110,17 +133,21 @@ class _Result:
     """Where the result is compared and downloaded."""
 
     empty: Any
+    status: Any
+    stop: Any
     which: Any
     slider: Any
     words: Any
-    faces: Any
     download: Any
     record: Any
+    faces: Any
     pairs: Any
 
     @classmethod
     def build(cls) -> _Result:
-        empty = gr.HTML(_EMPTY)
+        empty = gr.HTML(EMPTY, padding=False)
+        status = gr.HTML(RUNNING, visible=False, padding=False)
+        stop = gr.Button("Stop", variant="stop", visible=False)
         which = gr.Radio(label="Look at", visible=False)
         slider = gr.ImageSlider(
             label="Before | after",
@@ -130,28 +157,17 @@ class _Result:
             visible=False,
             max_height=620,
         )
-        words, faces = gr.HTML(visible=False), gr.HTML(visible=False)
+        words = gr.HTML(visible=False, padding=False)
         with gr.Row():
             download = gr.DownloadButton("Download the photo", variant="primary", visible=False)
             record = gr.DownloadButton("Download its record", visible=False)
-        return cls(empty, which, slider, words, faces, download, record, gr.State([]))
+        faces = gr.HTML(visible=False, padding=False)
+        pairs = gr.State([])
+        return cls(empty, status, stop, which, slider, words, download, record, faces, pairs)
 
     @property
     def all(self) -> list[Any]:
-        return [
-            self.empty,
-            self.which,
-            self.slider,
-            self.words,
-            self.faces,
-            self.download,
-            self.record,
-            self.pairs,
-        ]
-
-
-_EMPTY = """<div class="af-empty">The result will be shown here: before and after with a slider,
-what became of each face, and the photo to download at its full size.</div>"""
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 def _settings(desk: Desk) -> list[Any]:
@@ -196,7 +212,7 @@ def _look(desk: Desk, upload: str) -> list[Update]:
     try:
         seen = desk.look(Path(upload))
     except Exception as error:
-        return [gr.update(value=trouble(_words(error)), visible=True), *_cleared()[1:]]
+        return [gr.update(value=trouble(error_words(error)), visible=True), *_cleared()[1:]]
     listed = choices(seen)
     return [
         gr.update(value=found_words(seen), visible=True),
@@ -208,18 +224,63 @@ def _look(desk: Desk, upload: str) -> list[Update]:
 
 
 def _cleared() -> list[Update]:
-    gone = gr.update(value=None, visible=False)
     picked = gr.update(choices=[], value=[], visible=False)
-    return [gone, gone, picked, gr.update(interactive=False), *_no_result()]
+    return [_gone(), _gone(), picked, _start(ready=False), *_no_result()]
 
 
-def _no_result() -> list[Update]:
-    gone = gr.update(value=None, visible=False)
-    which = gr.update(choices=[], value=None, visible=False)
-    return [gr.update(visible=True), which, gone, gone, gone, gone, gone, []]
+def _searching() -> list[Update]:
+    return [gr.update(value=said("Looking for faces."), visible=True), *_cleared()[1:]]
 
 
-def _restoring(desk: Desk) -> Callable[..., list[Update]]:
+def _stopped() -> list[Update]:
+    return [_start(ready=True), *_no_result(said("Stopped. Nothing was kept."))]
+
+
+def _not_begun() -> list[Update]:
+    return [
+        _start(ready=True),
+        *_no_result(trouble("The restoration did not begin. Try again in a minute.")),
+    ]
+
+
+def _gone() -> Update:
+    return gr.update(value=None, visible=False)
+
+
+def _start(*, ready: bool) -> Update:
+    return gr.update(interactive=ready)
+
+
+def _no_result(words: str = "") -> list[Update]:
+    told = gr.update(value=words, visible=True) if words else _gone()
+    return _result(empty=gr.update(visible=True), words=told)
+
+
+def _result(**shown: Update) -> list[Update]:
+    """Updates of a result's parts: what is not named is hidden."""
+    hidden = {name: gr.update(visible=False) for name in ("empty", "status", "stop")}
+    hidden |= {"which": gr.update(choices=[], value=None, visible=False), "pairs": []}
+    return [shown.get(f.name, hidden.get(f.name, _gone())) for f in fields(_Result)]
+
+
+def _beginning(runs: Runs) -> Callable[..., list[Update]]:
+    def begin_on_page(request: gr.Request) -> list[Update]:
+        runs.begin(str(request.session_hash))
+        status, stop = gr.update(visible=True), gr.update(visible=True)
+        return [_start(ready=False), *_result(status=status, stop=stop)]
+
+    return begin_on_page
+
+
+def _stopping(runs: Runs, then: Callable[[], list[Update]]) -> Callable[..., list[Update] | None]:
+    def stop_on_page(request: gr.Request) -> list[Update] | None:
+        runs.stop(str(request.session_hash))
+        return then() or None
+
+    return stop_on_page
+
+
+def _restoring(desk: Desk, runs: Runs) -> Callable[..., list[Update]]:
     def restore_on_page(  # noqa: PLR0913, PLR0917 (one argument per control of the page)
         photo: str | None,
         faces: list[int],
@@ -228,46 +289,39 @@ def _restoring(desk: Desk) -> Callable[..., list[Update]]:
         steps: float,
         upscale: float,
         colour: str,
+        request: gr.Request,
         progress: Any = gr.Progress(),
     ) -> list[Update]:
         names = ",".join(str(int(number)) for number in faces)
         asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour, True)
+        check = runs.watch(str(request.session_hash))
         try:
-            return _filled(_made(desk, photo, asked, progress))
+            return [
+                _start(ready=True),
+                *_filled(restored(desk, photo, asked, progress, check), asked),
+            ]
+        except StoppedError as end:
+            return [_start(ready=True), *_no_result(said(end.wrong))]
         except Exception as error:
-            empty, which, slider, _, *rest = _no_result()
-            said = gr.update(value=trouble(_words(error)), visible=True)
-            return [empty, which, slider, said, *rest]
+            return [_start(ready=True), *_no_result(trouble(error_words(error)))]
 
     return restore_on_page  # its name is taken for a program's address, even where there is none
 
 
-def _made(desk: Desk, photo: str | None, asked: Asked, progress: Any) -> Made:
-    def tell(done: int, total: int) -> None:
-        left = total - done
-        faces = "1 face" if left == 1 else f"{left} faces"
-        progress((done, total), desc=f"{faces} to restore" if left else "Writing", unit="faces")
-
-    if photo is None:
-        raise InputError("There is no photo.", "Upload one first.")
-    progress(0, desc="Reading")
-    return desk.restore(Path(photo), asked, tell)
-
-
-def _filled(made: Made) -> list[Update]:
+def _filled(made: Made, asked: Asked) -> list[Update]:
     labels = [label for label, _, _ in made.pairs]
-    files = made.files
-    photo, record = (None, None) if files is None else (str(files[0]), str(files[1]))
-    return [
-        gr.update(visible=False),
-        gr.update(choices=labels, value=labels[0] if labels else None, visible=len(labels) > 1),
-        gr.update(value=_pair(made.pairs, labels[0]) if labels else None, visible=bool(labels)),
-        gr.update(value=made_words(made), visible=True),
-        gr.update(value=table(made.outcome.faces), visible=True),
-        gr.update(value=photo, visible=photo is not None),
-        gr.update(value=record, visible=record is not None),
-        list(made.pairs),
-    ]
+    shown = {
+        "words": gr.update(value=made_words(made, asked), visible=True),
+        "faces": gr.update(value=table(made.outcome.faces), visible=True),
+        "pairs": list(made.pairs),
+    }
+    if labels:
+        shown["which"] = gr.update(choices=labels, value=labels[0], visible=len(labels) > 1)
+        shown["slider"] = gr.update(value=_pair(made.pairs, labels[0]), visible=True)
+    if made.files is not None:
+        photo, record = (gr.update(value=str(file), visible=True) for file in made.files)
+        shown |= {"download": photo, "record": record}
+    return _result(**shown)
 
 
 def _shown(label: str | None, pairs: Pairs) -> Update:
@@ -279,58 +333,3 @@ def _shown(label: str | None, pairs: Pairs) -> Update:
 def _pair(pairs: Pairs, label: str) -> tuple[str, str]:
     before, after = next((b, a) for name, b, a in pairs if name == label)
     return str(before), str(after)
-
-
-def _add_api(desk: Desk, settings: Sequence[Any]) -> None:
-    """Two addresses for programs, which hold nothing between calls; see docs/app.md."""
-
-    def faces(photo: str) -> list[dict[str, Any]]:
-        with _plainly():
-            seen = desk.look(Path(photo))
-        boxes = [(f, (f.box.left, f.box.top, f.box.right, f.box.bottom)) for f in seen.faces]
-        return [{"face": f.index, "box": box, "reason": f.reason} for f, box in boxes]
-
-    def restore(  # noqa: PLR0913, PLR0917 (one argument per control of the page)
-        photo: str | None,
-        faces: str,
-        fidelity: float,
-        seed: float,
-        steps: float,
-        upscale: float,
-        colour: str,
-        progress: Any = gr.Progress(),
-    ) -> tuple[str | None, str]:
-        asked = Asked(faces, fidelity, int(seed or 0), int(steps), upscale, colour)
-        with _plainly():
-            outcome = _made(desk, photo, asked, progress).outcome
-        output = str(outcome.target) if outcome.output_sha256 else None
-        return output, str(sidecar_of(outcome.target))
-
-    with gr.Column(visible=False):
-        photo, wanted = gr.File(label="photo"), gr.Textbox("all", label="faces")
-        found, output = gr.JSON(label="faces"), gr.File(label="restored photo")
-        record = gr.File(label="record")
-        for_faces, for_photo = gr.Button(), gr.Button()
-    look = {"concurrency_id": "look", "concurrency_limit": 1}
-    model = {"concurrency_id": "model", "concurrency_limit": 1}
-    for_faces.click(faces, photo, found, api_name="faces", **look)
-    for_photo.click(
-        restore, [photo, wanted, *settings], [output, record], api_name="restore", **model
-    )
-
-
-@contextlib.contextmanager
-def _plainly() -> Iterator[None]:
-    """Errors as Gradio hands them to a program."""
-    try:
-        yield
-    except Exception as error:
-        raise gr.Error(_words(error), print_exception=False) from error
-
-
-def _words(error: Exception) -> str:
-    """What a visitor is told; how the server itself failed is told in its log only."""
-    if isinstance(error, AuthFaceError):
-        return plain_words(error)
-    log.error("a visitor's photo", exc_info=error)
-    return "Something went wrong on the server. Please tell whoever runs it."

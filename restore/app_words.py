@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from restore.app_desk import Made, Seen
+from restore.app_desk import Asked, Made, Seen
 from restore.app_folder import KEPT_S
 from restore.app_guard import MOST_UPLOAD
+from restore.app_watch import Progress
 from restore.model import ModelFacts
 from restore.outcome import NOT_ASKED, FaceReport
 
 __all__ = [
     "CSS",
+    "EMPTY",
+    "RUNNING",
     "choices",
     "footer",
     "found_words",
     "heading",
     "in_need",
     "made_words",
+    "progress_words",
+    "said",
     "table",
     "trouble",
 ]
@@ -32,13 +37,19 @@ CSS = """
 .af-foot { color: var(--body-text-color-subdued); font-size: 13px; line-height: 1.5; }
 .gradio-container .af-table { width: 100%; border-collapse: collapse; font-size: 14px; }
 .gradio-container :is(.af-table, .af-table tr) { border: 0; }
-#af-faces img { max-height: 460px; }
+#af-faces img { max-height: max(240px, 40vh); }
 .gradio-container .af-table :is(th, td) { text-align: left; padding: 6px 12px 6px 0; border: 0;
-  border-bottom: 1px solid var(--border-color-primary); vertical-align: top;
-  overflow-wrap: anywhere; }
+  border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
+.gradio-container .af-table td:last-child { overflow-wrap: anywhere; padding-right: 0; }
+.af-running { min-height: 110px; display: flex; align-items: end; justify-content: center; }
+footer .divider { display: none; }
 .af-empty { border: 1px dashed var(--border-color-primary); border-radius: 8px; padding: 60px 24px;
   text-align: center; color: var(--body-text-color-subdued); }
 """
+
+EMPTY = """<div class="af-empty">The result will be shown here: before and after with a slider,
+what became of each face, and the photo to download at its full size.</div>"""
+RUNNING = '<div class="af-running" role="status">Restoring.</div>'
 
 
 def heading(facts: ModelFacts) -> str:
@@ -86,7 +97,10 @@ def in_need(seen: Seen) -> list[int]:
 def found_words(seen: Seen) -> str:
     """How many faces there are, and why some can't be restored."""
     if not seen.faces:
-        return _said("No face was found in this photo, so there is nothing to restore.")
+        return said(
+            "No face was found in this photo, so there is nothing to restore. If there is a small "
+            "one, crop the photo around it and try that."
+        )
     count = len(seen.faces)
     found = "1 face was found." if count == 1 else f"{count} faces were found."
     whys = [
@@ -94,29 +108,60 @@ def found_words(seen: Seen) -> str:
         for f in seen.faces
         if f.reason
     ]
-    return _said(" ".join([found, *whys]))
+    return said(" ".join([found, *whys]))
 
 
-def made_words(made: Made) -> str:
-    """What became of the photo, with the remarks of reading and writing it."""
+def progress_words(now: Progress, left_s: float | None, may_repeat: bool) -> str:
+    """How far a restoration is; `may_repeat` if faces may be tried again after this round."""
+    if now.stage in _STAGES:
+        return _STAGES[now.stage]
+    if now.done == now.total:
+        return "Checking the faces and putting them in"
+    count = "1 face" if now.total == 1 else f"{now.total} faces"
+    words = {
+        "restoring": f"Restoring {count}",
+        "again": f"Trying {count} again, closer to the photo",
+        "comparing": f"Trying {count} with another seed, to compare",
+    }[now.stage]
+    if now.done:
+        words += f", {now.done} done"
+    if left_s is not None:
+        words += f", about {_time_words(left_s)} left"
+        if may_repeat and now.stage == "restoring":
+            words += " (more if a face has to be tried again)"
+    return words
+
+
+_STAGES = {"reading": "Reading the photo", "writing": "Making the pictures to compare"}
+
+
+def _time_words(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    return f"{round(seconds / 60)} min"
+
+
+def made_words(made: Made, asked: Asked) -> str:
+    """What became of the photo, and with what; the remarks of reading and writing it."""
     outcome = made.outcome
     notes = "".join(f"<li>{escape(note)}</li>" for note in outcome.notes)
     listed = f'<ul style="margin: 4px 0 0 18px; list-style: disc">{notes}</ul>' if notes else ""
     done = sum(face.status == "restored" for face in outcome.faces)
     words = f"{done} of {sum(f.reason != NOT_ASKED for f in outcome.faces)} picked faces restored."
+    words += f" Seed {asked.seed}, fidelity {asked.fidelity:g}, {asked.steps} steps."
     if made.files is None:
         words = "No face was restored, so there is no picture to download."
-    return _said(words) + listed
+    return said(words) + listed
 
 
 def table(faces: Sequence[FaceReport]) -> str:
     """One row per face: what became of it and why."""
     rows = "".join(
         f"<tr><td>{face.index}</td><td>{escape(_status(face))}</td><td>{escape(_why(face))}</td>"
-        f"<td>{'' if face.seed is None else face.seed}</td></tr>"
+        "</tr>"
         for face in faces
     )
-    head = "<tr><th>face</th><th>status</th><th>remarks</th><th>its seed</th></tr>"
+    head = "<tr><th>face</th><th>status</th><th>remarks</th></tr>"
     return f'<table class="af-table">{head}{rows}</table>'
 
 
@@ -135,5 +180,6 @@ def _why(face: FaceReport) -> str:
     return "; ".join(filter(None, (reason, face.note, doubt)))
 
 
-def _said(words: str) -> str:
+def said(words: str) -> str:
+    """A line of words, read out by a screen reader when it appears."""
     return f'<p class="af-said" role="status">{escape(words)}</p>'

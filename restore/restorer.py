@@ -179,10 +179,18 @@ class Restorer:
                     guidance_scale=config.guidance,
                     controlnet_conditioning_scale=config.control,
                     output_type="latent",
+                    callback_on_step_end=self._stepped,
                 ).images
         finally:
             pipe.scheduler = usual
         return found
+
+    def after_step(self, done: int, steps: int) -> None:
+        """Called after each sampling step of a batch; what it raises ends the restoration."""
+
+    def _stepped(self, pipe: Any, index: int, _time: Any, kept: dict[str, Any]) -> dict[str, Any]:
+        self.after_step(index + 1, pipe.num_timesteps)
+        return kept
 
 
 def as_face(image_CHW: Tensor) -> Restoration:
