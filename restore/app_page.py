@@ -73,7 +73,7 @@ def _connect(page: Any, desk: Desk, parts: _Parts) -> None:
         scroll_to_output=True,
         api_visibility="private",
     )
-    run.failure(_not_begun, None, done, **at_once)
+    run.failure(_failing(runs), None, done, **at_once)
     result.stop.click(_stopping(runs, _stopped), None, done, cancels=run, **at_once)
     photo.clear(_stopping(runs, _cleared), None, seen, cancels=run, **at_once)
     photo.upload(_stopping(runs, _searching), None, seen, cancels=run, **at_once).success(
@@ -82,8 +82,7 @@ def _connect(page: Any, desk: Desk, parts: _Parts) -> None:
         seen,
         concurrency_id="look",
         concurrency_limit=1,
-        show_progress="minimal",
-        show_progress_on=choice.words,
+        show_progress="hidden",
         api_visibility="private",
     )
     result.which.change(_shown, [result.which, result.pairs], result.slider, **at_once)
@@ -236,13 +235,6 @@ def _stopped() -> list[Update]:
     return [_start(ready=True), *_no_result(said("Stopped. Nothing was kept."))]
 
 
-def _not_begun() -> list[Update]:
-    return [
-        _start(ready=True),
-        *_no_result(trouble("The restoration did not begin. Try again in a minute.")),
-    ]
-
-
 def _gone() -> Update:
     return gr.update(value=None, visible=False)
 
@@ -278,6 +270,16 @@ def _stopping(runs: Runs, then: Callable[[], list[Update]]) -> Callable[..., lis
         return then() or None
 
     return stop_on_page
+
+
+def _failing(runs: Runs) -> Callable[..., list[Update] | Update]:
+    def fail_on_page(request: gr.Request) -> list[Update] | Update:
+        if not runs.waits(str(request.session_hash)):  # stopped, which Gradio calls a failure too
+            return gr.skip()
+        words = trouble("The restoration was not begun. Try again in a minute.")
+        return [_start(ready=True), *_no_result(words)]
+
+    return fail_on_page
 
 
 def _restoring(desk: Desk, runs: Runs) -> Callable[..., list[Update]]:

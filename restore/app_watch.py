@@ -116,6 +116,11 @@ class Runs:
         if stop is not None:
             stop.set()
 
+    def waits(self, page: str) -> bool:
+        """True from a page's wish for a restoration until that is stopped."""
+        with self._lock:
+            return page in self._stops
+
     def watch(self, page: str) -> Callable[[], None]:
         """A check that raises StoppedError once the page's restoration was stopped."""
         with self._lock:

@@ -41,7 +41,8 @@ CSS = """
 .gradio-container .af-table :is(th, td) { text-align: left; padding: 6px 12px 6px 0; border: 0;
   border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
 .gradio-container .af-table td:last-child { overflow-wrap: anywhere; padding-right: 0; }
-.af-running { min-height: 110px; display: flex; align-items: end; justify-content: center; }
+.af-running { min-height: 80px; }
+.af-running span { position: absolute; clip-path: inset(50%); }
 footer .divider { display: none; }
 .af-empty { border: 1px dashed var(--border-color-primary); border-radius: 8px; padding: 60px 24px;
   text-align: center; color: var(--body-text-color-subdued); }
@@ -49,7 +50,7 @@ footer .divider { display: none; }
 
 EMPTY = """<div class="af-empty">The result will be shown here: before and after with a slider,
 what became of each face, and the photo to download at its full size.</div>"""
-RUNNING = '<div class="af-running" role="status">Restoring.</div>'
+RUNNING = '<div class="af-running" role="status"><span>Restoring.</span></div>'
 
 
 def heading(facts: ModelFacts) -> str:
