@@ -49,7 +49,7 @@ def build(desk: Desk) -> Any:
                 choice = _Choice.build()
                 settings = _settings(desk)
                 start = gr.Button("Restore", variant="primary", interactive=False)
-            with gr.Column(min_width=320):
+            with gr.Column(min_width=320, elem_id="af-result"):
                 result = _Result.build()
         gr.HTML(footer(facts), padding=False)
         _connect(page, desk, _Parts(photo, choice, settings, start, result))
@@ -61,7 +61,8 @@ def build(desk: Desk) -> Any:
 def _connect(page: Any, desk: Desk, parts: _Parts) -> None:
     """What happens when a part is used. A new photo, Stop or leaving the page ends what runs."""
     photo, choice, result, runs = parts.photo, parts.choice, parts.result, Runs()
-    seen, done = [*choice.all, parts.start, *result.all], [parts.start, *result.all]
+    # The first is what the page scrolls to.
+    seen, done = [*choice.all, parts.start, *result.all], [*result.all, parts.start]
     at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     run = parts.start.click(_beginning(runs), None, done, **at_once).success(
         _restoring(desk, runs),
@@ -131,9 +132,9 @@ class _Choice:
 class _Result:
     """Where the result is compared and downloaded."""
 
-    empty: Any
     status: Any
     stop: Any
+    empty: Any
     which: Any
     slider: Any
     words: Any
@@ -144,9 +145,9 @@ class _Result:
 
     @classmethod
     def build(cls) -> _Result:
-        empty = gr.HTML(EMPTY, padding=False)
         status = gr.HTML(RUNNING, visible=False, padding=False)
         stop = gr.Button("Stop", variant="stop", visible=False)
+        empty = gr.HTML(EMPTY, padding=False)
         which = gr.Radio(label="Look at", visible=False)
         slider = gr.ImageSlider(
             label="Before | after",
@@ -162,7 +163,7 @@ class _Result:
             record = gr.DownloadButton("Download its record", visible=False)
         faces = gr.HTML(visible=False, padding=False)
         pairs = gr.State([])
-        return cls(empty, status, stop, which, slider, words, download, record, faces, pairs)
+        return cls(status, stop, empty, which, slider, words, download, record, faces, pairs)
 
     @property
     def all(self) -> list[Any]:
@@ -232,7 +233,7 @@ def _searching() -> list[Update]:
 
 
 def _stopped() -> list[Update]:
-    return [_start(ready=True), *_no_result(said("Stopped. Nothing was kept."))]
+    return [*_no_result(said("Stopped. Nothing was kept.")), _start(ready=True)]
 
 
 def _gone() -> Update:
@@ -259,7 +260,7 @@ def _beginning(runs: Runs) -> Callable[..., list[Update]]:
     def begin_on_page(request: gr.Request) -> list[Update]:
         runs.begin(str(request.session_hash))
         status, stop = gr.update(visible=True), gr.update(visible=True)
-        return [_start(ready=False), *_result(status=status, stop=stop)]
+        return [*_result(status=status, stop=stop), _start(ready=False)]
 
     return begin_on_page
 
@@ -276,8 +277,8 @@ def _failing(runs: Runs) -> Callable[..., list[Update] | Update]:
     def fail_on_page(request: gr.Request) -> list[Update] | Update:
         if not runs.waits(str(request.session_hash)):  # stopped, which Gradio calls a failure too
             return gr.skip()
-        words = trouble("The restoration was not begun. Try again in a minute.")
-        return [_start(ready=True), *_no_result(words)]
+        words = trouble("The photo could not be restored now. Try again in a minute.")
+        return [*_no_result(words), _start(ready=True)]
 
     return fail_on_page
 
@@ -298,14 +299,12 @@ def _restoring(desk: Desk, runs: Runs) -> Callable[..., list[Update]]:
         asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour, True)
         check = runs.watch(str(request.session_hash))
         try:
-            return [
-                _start(ready=True),
-                *_filled(restored(desk, photo, asked, progress, check), asked),
-            ]
+            filled = _filled(restored(desk, photo, asked, progress, check), asked)
         except StoppedError as end:
-            return [_start(ready=True), *_no_result(said(end.wrong))]
+            filled = _no_result(said(end.wrong))
         except Exception as error:
-            return [_start(ready=True), *_no_result(trouble(error_words(error)))]
+            filled = _no_result(trouble(error_words(error)))
+        return [*filled, _start(ready=True)]
 
     return restore_on_page  # its name is taken for a program's address, even where there is none
 

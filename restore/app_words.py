@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important;
+  overflow: clip !important; }
 .af-warn { border: 1px solid #d9a400; border-left-width: 6px; background: #fff7dc; color: #3d2f00;
   border-radius: 6px; padding: 10px 14px; margin: 6px 0; }
 .gradio-container .af-warn :is(b, p) { color: inherit; }
@@ -41,6 +42,7 @@ CSS = """
 .gradio-container .af-table :is(th, td) { text-align: left; padding: 6px 12px 6px 0; border: 0;
   border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
 .gradio-container .af-table td:last-child { overflow-wrap: anywhere; padding-right: 0; }
+@media (min-width: 720px) { #af-result { position: sticky; top: 12px; } }
 .af-running { min-height: 80px; }
 .af-running span { position: absolute; clip-path: inset(50%); }
 footer .divider { display: none; }
