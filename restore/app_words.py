@@ -131,7 +131,7 @@ def progress_words(now: Progress, left_s: float | None, may_repeat: bool) -> str
     if left_s is not None:
         words += f", about {_time_words(left_s)} left"
         if may_repeat and now.stage == "restoring":
-            words += " (more if a face has to be tried again)"
+            words += " (more if a face is tried again)"
     return words
 
 

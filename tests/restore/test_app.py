@@ -31,6 +31,7 @@ from restore import app_guard
 from restore.app import serving
 from restore.app_desk import Asked, Desk
 from restore.app_folder import AppFolder
+from restore.app_watch import Progress
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Gradio leaves event loops open,
@@ -373,12 +374,19 @@ def test_what_can_not_be_written_becomes_a_tiff(
     heif = pytest.importorskip("pillow_heif", reason="the extra `heif` is not installed")
     file = tmp_path / "IMG_1.HEIC"
     heif.from_pillow(Image.fromarray(portrait)).save(file)
-    told: list[tuple[int, int]] = []
-    made = site.desk.restore(file, ASKED, lambda done, total: told.append((done, total)))
+    told: list[Progress] = []
+    made = site.desk.restore(file, ASKED, told.append)
     assert made.files is not None
     assert [path.name for path in made.files] == ["IMG_1.HEIC.tif", "IMG_1.HEIC.tif.authface.json"]
     assert read_sidecar(made.files[0]) is not None
-    assert told == [(0, 1), (1, 1)]
+    assert [(now.stage, now.done, now.share) for now in told] == [
+        ("reading", 0, 0),
+        ("restoring", 0, 0),
+        ("restoring", 0, 0.5),
+        ("restoring", 0, 1),
+        ("restoring", 1, 1),
+        ("writing", 0, 0),
+    ]
     assert [label for label, _, _ in made.pairs] == ["Whole photo", "Face 0"]
 
 
