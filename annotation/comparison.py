@@ -18,6 +18,7 @@ from data_manifests.records import Annotation, Box, Retouch, Task
 __all__ = [
     "Reviewed",
     "compare",
+    "outdated_reviews",
     "review_outcome",
     "review_outcomes",
     "review_task",
@@ -128,6 +129,22 @@ def superseded(
     unsent = [replace(t, state="deleted", note=why) for t in asked if t.state == "waiting"]
     sent = [replace(t, note=why) for t in asked if t.state == "sent"]
     return replace(retouch, state="superseded", reasons=(why,)), unsent + sent
+
+
+def outdated_reviews(retouches: Iterable[Retouch], tasks: Iterable[Task]) -> frozenset[str]:
+    """Keys of the reviews of pictures that a newer one took the place of: a returned file, or a
+    restoration of the same photo."""
+    replaced = {r.retouch_id for r in retouches if r.state == "superseded"}
+    asked = [t for t in tasks if t.kind == "review" and t.state != "deleted"]
+    newest: dict[str, int] = {}
+    for task in asked:
+        if task.retouch_id is None:
+            newest[task.photo_id] = max(task.round, newest.get(task.photo_id, 0))
+    return frozenset(
+        t.task_key
+        for t in asked
+        if t.retouch_id in replaced or (t.retouch_id is None and t.round < newest[t.photo_id])
+    )
 
 
 def review_outcome(

@@ -125,6 +125,8 @@ def _question(parent: Xml.Element, form: Form, question: Question) -> None:
         # On the control too: the editor asks for what is required where it would be shown.
         common |= {"perRegion": "true", **shown}
     Xml.SubElement(parent, "Header", {"value": question.title, "size": "6", "style": _TITLE})
+    if form.kind == "review" and question.kind != "text":  # few questions, so there is room
+        Xml.SubElement(parent, "Header", {"value": question.help, "size": "6", "style": _HINT})
     if question.required:
         common |= {"required": "true", "requiredMessage": question.required}
     if question.kind == "stars":

@@ -18,6 +18,7 @@ from typing import Any
 from annotation.answered import Wanted, come_back, off_the_server
 from annotation.answers import ServerTask
 from annotation.asking import Asking, new_questions
+from annotation.comparison import outdated_reviews
 from annotation.config import AnnotateConfig
 from annotation.form import Form
 from annotation.ledger import one_at_a_time, server_tasks
@@ -84,7 +85,7 @@ def push(
             ledger |= {t.task_key: t for t in fresh}
         changed, needless = answered_in_files(store, ledger, _wanted(store, config))
         ledger |= {t.task_key: t for t in changed}
-        outdated = frozenset(r.retouch_id for r in store.read(Retouch) if r.state == "superseded")
+        outdated = outdated_reviews(store.read(Retouch), ledger.values())
         sender = _Sender(
             store, studio, media, config, asked, photos, faces, needless, outdated, dry_run
         )
@@ -116,7 +117,7 @@ class _Sender:
     photos: Mapping[str, Photo]
     faces: Mapping[str, list[Face]]
     needless: frozenset[str]  # keys of questions that were answered in files
-    outdated: frozenset[str]  # returned files that nobody needs to review any more
+    outdated: frozenset[str]  # keys of reviews that nobody needs any more
     dry_run: bool
 
     def address(self, task: Task) -> str:
@@ -147,8 +148,8 @@ def _faces(store: Store) -> Mapping[str, list[Face]]:
 def _push_group(kind: str, desk: str, rows: Sequence[Task], sender: _Sender) -> Pushed:
     """Send one project's questions."""
     server = sender.studio.identity
-    outdated = [t for t in rows if t.retouch_id in sender.outdated]
-    rows = [t for t in rows if t.retouch_id not in sender.outdated]
+    outdated = [t for t in rows if t.task_key in sender.outdated]
+    rows = [t for t in rows if t.task_key not in sender.outdated]
     waiting = [
         t for t in rows if t.state == "waiting" or (t.state == "sent" and t.server != server)
     ]

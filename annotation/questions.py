@@ -256,14 +256,15 @@ REVIEW = Form(
             "Verdict on the picture after",
             _choices(
                 """
-                approve: it may be learned from
-                fix: goes back to the retoucher for another round
-                reject: given up
+                approve: good as it is; a retouched picture may then be learned from
+                fix: has to be done once more, by the retoucher or by restoring it again
+                reject: given up; the picture before stays
                 """,
                 "atx",
             ),
             required="Pick approve, fix or reject",
-            help="Compare at full size: the picture is before, after and their difference.",
+            help="Is it still the same person, and a real photograph? Zoom in, and compare before "
+            "with after. Approve what is good, fix what has to be done once more, reject the rest.",
         ),
         Question(
             "fix_reason",
@@ -273,7 +274,7 @@ REVIEW = Form(
             _FIXES,
             required="Say what is wrong",
             when=("verdict", ("fix", "reject")),
-            help="Every fault that is seen; the retoucher reads it.",
+            help="Every fault that is seen; whoever does it again reads it.",
         ),
         Question(
             "fix_other",
@@ -282,7 +283,7 @@ REVIEW = Form(
             "Which other fault?",
             required="Say which other fault",
             when=("fix_reason", ("other",)),
-            help="In a few words; the retoucher reads it.",
+            help="In a few words; whoever does it again reads it.",
         ),
         Question(
             "texture_score",
@@ -293,7 +294,9 @@ REVIEW = Form(
             hotkey="s",
             help="1 is plastic, 5 as real as before; each press of the key adds a star.",
         ),
-        Question("review_note", "text", "note", "Note", help="What the retoucher should know."),
+        Question(
+            "review_note", "text", "note", "Note", help="What whoever does it again should know."
+        ),
     ),
     whole="whole",
 )

@@ -22,7 +22,8 @@ _KINDS = {
 _ABOUT = {
     "triage": "Asked of every kept photo: is it good enough, and what does it show?",
     "retouch": "Asked of every photo that people agreed to retouch, once in each round.",
-    "review": "Asked of every retouched file: before, after and their difference at full size.",
+    "review": "Asked of every retouched file and of doubtful restored faces: before, after and "
+    "their difference.",
 }
 
 

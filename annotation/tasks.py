@@ -81,11 +81,12 @@ def task_json(
     """The task as Label Studio imports it; `image` is the picture's address in the browser."""
     triage = photo is not None and form.kind == "triage"
     suggestions = suggest(photo, faces, form) if photo and triage else ()
-    title = PurePath(photo.path).name if photo else task.photo_id[:12]
+    # A photo that was not ingested is named by the note, if by anything.
+    title = PurePath(photo.path).name if photo else "" if task.note else task.photo_id[:12]
     data = {
         "image": image,
         "proxy": _proxy_address(image, task, photo),
-        "title": f"{title}: {task.note}" if task.note else title,
+        "title": ": ".join(filter(None, (title, task.note))),
         "caption_draft": caption_draft(photo, suggestions) if photo and triage else "",
         "task_key": task.task_key,
         "photo_id": task.photo_id,

@@ -33,14 +33,18 @@ def doubt_of(kept: Kept, config: DoubtConfig, *, spread: float | None = None) ->
     if likeness is not None:
         identity, shift = likeness.identity, likeness.landmark_shift
         if identity is not None and identity < config.least_identity:
-            said.append(f"identity {identity:.2f} below {config.least_identity:g}")
+            figures = f"identity {identity:.2f}, below {config.least_identity:g}"
+            said.append(f"it may look like somebody else ({figures})")
         if shift is not None and shift > config.input_shift:
-            said.append(f"features moved by {shift:.2f} eye distances, over {config.input_shift:g}")
+            figures = f"by {shift:.2f} eye distances, over {config.input_shift:g}"
+            said.append(f"eyes, nose or mouth moved ({figures})")
         told = "drift from the input" in kept.reason  # by the guard, of a test model
         if likeness.drift > config.most_drift and not told:
-            said.append(f"drift from the input {likeness.drift:.2f}, over {config.most_drift:g}")
+            figures = f"drift from the input {likeness.drift:.2f}, over {config.most_drift:g}"
+            said.append(f"it departs from what the photo shows ({figures})")
     if spread is not None and spread > config.most_spread:
-        said.append(f"seeds disagree: spread {spread:.1f}, over {config.most_spread:g}")
+        figures = f"seeds disagree by {spread:.1f}, over {config.most_spread:g}"
+        said.append(f"another try made another face ({figures})")
     return "; ".join(part for part in said if part)
 
 

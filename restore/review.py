@@ -1,11 +1,11 @@
-"""Doubtful restorations become questions: a before | after | difference picture and a Task."""
+"""Doubtful restorations become questions: a picture of before, after and difference, and a Task."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -24,7 +24,7 @@ __all__ = ["Asked", "Doubtful", "ask_about", "ask_for_review", "stitch"]
 
 Pixels = NDArray[np.uint8]
 
-_SIDE, _STRIP, _GAP = 640, 36, 8  # px
+_SIDE, _STRIP, _GAP = 640, 40, 8  # px
 _GAIN = 4  # differences are shown this much stronger
 _MARGIN = 1.6  # of the face box
 
@@ -75,6 +75,7 @@ class _Question:
     box: Box | None
     has_input: bool
     note: str
+    name: str  # of the file, which the question says where the photos' table does not know it
 
 
 def ask_about(doubtful: Iterable[Doubtful], store: Store, media: Path) -> Asked:
@@ -96,6 +97,7 @@ def ask_about(doubtful: Iterable[Doubtful], store: Store, media: Path) -> Asked:
                 box=first.box,
                 has_input=True,
                 note=_note(first.doubt, len(more)),
+                name=first.source.name,
             )
         )
     return _ask(questions, store, media)
@@ -121,6 +123,7 @@ def ask_for_review(scores: Iterable[Score], store: Store, media: Path) -> list[T
                     box=worst.box,
                     has_input=bool(score.source),
                     note=_note(worst.doubt, len(score.doubts) - 1),
+                    name=(score.source or score.pair.reference).name,
                 )
             )
     return list(_ask(questions, store, media).tasks)
@@ -143,13 +146,15 @@ def _note(doubt: str, more: int) -> str:
 def _ask(questions: Sequence[_Question], store: Store, media: Path) -> Asked:
     asked = [task for task in store.read(Task) if task.kind == "review"]
     against = against_looking({q.photo_id for q in questions}, store)
+    known = {photo.photo_id for photo in store.read(Photo)}
     tasks: list[Task] = []
     before = 0
     for question in questions:
         if question.photo_id in against:
             continue
         earlier = [task for task in (*asked, *tasks) if task.photo_id == question.photo_id]
-        task = _task(question, earlier, media)
+        named = "" if question.photo_id in known else f"{question.name}, "
+        task = _task(replace(question, note=f"{named}{question.note}"), earlier, media)
         tasks += [task] if task is not None else []
         before += task is None
     if tasks:
@@ -187,32 +192,48 @@ def _task(question: _Question, earlier: Sequence[Task], media: Path) -> Task | N
 
 
 def stitch(before_HWC: Pixels, after_HWC: Pixels, box: Box | None, *, has_input: bool) -> bytes:
-    """A JPEG of before, after and their difference side by side, cut around the box.
+    """A JPEG of before and after side by side, cut around the box; beside them, smaller, their
+    difference and the whole photo with the box.
 
     The box is in pixels of `before_HWC`; the after may be an enlargement of it.
     """
     shares = (after_HWC.shape[0] / before_HWC.shape[0], after_HWC.shape[1] / before_HWC.shape[1])
+    whole_HWC = before_HWC
     before_HWC = _fit(before_HWC[_around(box, before_HWC.shape, (1.0, 1.0))])
     after_HWC = _fit(after_HWC[_around(box, after_HWC.shape, shares)])
     if before_HWC.shape != after_HWC.shape:
         size = (after_HWC.shape[1], after_HWC.shape[0])
         before_HWC = np.asarray(cv2.resize(before_HWC, size), dtype=np.uint8)
     change_HWC = np.minimum(cv2.absdiff(before_HWC, after_HWC).astype(np.uint16) * _GAIN, 255)
-    panels = (
-        ("before" if has_input else "reference", before_HWC),
-        ("after", after_HWC),
-        (f"difference x{_GAIN}", change_HWC.astype(np.uint8)),
-    )
     height, width = after_HWC.shape[:2]
-    sheet = Image.new("RGB", (3 * width + 2 * _GAP, height + _STRIP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
-    for i, (title, panel_HWC) in enumerate(panels):
-        left = i * (width + _GAP)
-        draw.text((left + 6, 6), title, fill="black", font=font)
-        sheet.paste(Image.fromarray(panel_HWC), (left, _STRIP))
+    half = (width // 2, height // 2)
+    change = Image.fromarray(change_HWC.astype(np.uint8)).resize(half)
+    panels = (
+        ("before" if has_input else "reference", Image.fromarray(before_HWC), (0, 0)),
+        ("after", Image.fromarray(after_HWC), (width + _GAP, 0)),
+        (f"difference x{_GAIN}", change, (2 * (width + _GAP), 0)),
+        ("the whole photo", _whole(whole_HWC, box, half), (2 * (width + _GAP), half[1] + _STRIP)),
+    )
+    sheet = Image.new("RGB", (2 * (width + _GAP) + half[0], height + _STRIP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(26)
+    for title, panel, (left, top) in panels:
+        draw.text((left + 6, top + 4), title, fill="black", font=font)
+        sheet.paste(panel, (left, top + _STRIP))
     out = io.BytesIO()
     sheet.save(out, "JPEG", quality=90)
     return out.getvalue()
+
+
+def _whole(photo_HWC: Pixels, box: Box | None, half: tuple[int, int]) -> Image.Image:
+    """The photo, so small that it fits below the difference, with the face's place."""
+    height, width = photo_HWC.shape[:2]
+    share = min(half[0] / width, max(1, half[1] - _STRIP) / height)
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    small = Image.fromarray(cv2.resize(photo_HWC, size, interpolation=cv2.INTER_AREA))
+    if box is not None:
+        place = [v * share for v in (box.left, box.top, box.right, box.bottom)]
+        ImageDraw.Draw(small).rectangle(place, outline=(255, 214, 0), width=3)
+    return small
 
 
 def _around(

@@ -44,7 +44,7 @@ def test_an_answer_about_a_restored_face_comes_back(desk: Desk, doubtful: Doubtf
     (task,) = desk.store.read(Task)
     assert task.task_id is not None
     shown = desk.studio.tasks(int(task.project_id or 0), answers=False)[0]["data"]
-    assert shown["title"].endswith("restored face: drift from the input 0.09, over 0.08")
+    assert shown["title"] == "old.png, restored face: drift from the input 0.09, over 0.08"
     assert desk.studio.shows(shown["image"])
     desk.studio.submit(task.task_id, said("fix", "identity_changed"))
     desk.pull()
@@ -68,3 +68,28 @@ def test_it_moves_no_photo_of_the_workspace(desk: Desk, doubtful: Doubtful) -> N
     assert desk.store.read(Consensus) == []
     again = ask_about([doubtful], desk.store, desk.media)
     assert (again.tasks, again.before) == ((), 1)  # the same picture was answered
+
+
+def test_a_newer_restoration_takes_the_place_of_one_that_nobody_judged(
+    desk: Desk, doubtful: Doubtful
+) -> None:
+    ask_about([doubtful], desk.store, desk.media)
+    assert desk.push().sent == 1
+    with Image.open(doubtful.source) as picture:
+        picture.point(lambda value: value * 0.6).save(doubtful.target)
+    assert len(ask_about([doubtful], desk.store, desk.media).tasks) == 1
+    again = desk.push()
+    assert (again.sent, again.withdrawn) == (1, 1)
+    first, second = sorted(desk.store.read(Task), key=lambda task: task.round)
+    assert (first.state, second.state) == ("deleted", "sent")
+    there = desk.studio.tasks(int(second.project_id or 0), answers=False)
+    assert [task["data"]["task_key"] for task in there] == [second.task_key]
+    assert second.task_id is not None
+    desk.studio.submit(second.task_id, said("approve"))
+    desk.pull()
+    with Image.open(doubtful.source) as picture:
+        picture.point(lambda value: value * 0.4).save(doubtful.target)
+    ask_about([doubtful], desk.store, desk.media)
+    last = desk.push()
+    assert (last.sent, last.withdrawn) == (1, 0)  # what somebody said stays
+    assert [one.decision for one in reviewed(desk.store)] == ["approve"]

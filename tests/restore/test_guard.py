@@ -199,7 +199,9 @@ def test_doubts_are_put_into_words(aligned_face) -> None:
     kept = one(Drifting(away=0.02), aligned_face)
     config = DoubtConfig()
     assert doubt_of(kept, config) == ""
-    assert doubt_of(kept, config, spread=9.0) == "seeds disagree: spread 9.0, over 3"
+    assert doubt_of(kept, config, spread=9.0) == (
+        "another try made another face (seeds disagree by 9.0, over 3)"
+    )
     left = one(Drifting(), aligned_face, ladder=(), least_share=1.0)
     assert doubt_of(left, config, spread=9.0) == ""
     raised = one(Drifting(), aligned_face, ladder=(0.85,))

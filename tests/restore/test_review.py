@@ -64,7 +64,8 @@ def test_a_photo_that_was_not_ingested_is_asked_about_once(
     asked = ask_about([worse, doubtful], store, tmp_path / "media")
     (task,) = asked.tasks
     assert (task.kind, task.state, task.photo_id) == ("review", "waiting", doubtful.photo_id)
-    assert task.note == "restored face: drift 0.30 (and 1 more doubtful face)"
+    said = "restored face: drift 0.30 (and 1 more doubtful face)"
+    assert task.note == f"{doubtful.source.name}, {said}"
     assert asked.text() == "1 review task waits; `authface annotate push` sends what waits"
     again = ask_about([doubtful], store, tmp_path / "media")
     assert (again.tasks, again.before) == ((), 1)
@@ -119,6 +120,22 @@ def test_both_pictures_show_the_face_also_if_the_result_is_larger(portrait) -> N
     small = Image.open(io.BytesIO(stitch(portrait, portrait, BOX, has_input=True)))
     large = Image.open(io.BytesIO(stitch(portrait, twice, BOX, has_input=True)))
     assert abs(large.width - small.width) < 30
-    width = (large.width - 16) // 3
-    change = np.asarray(large)[40:, -width:]
+    side = (large.width - 16) * 2 // 5
+    change = np.asarray(large)[40 : 40 + side // 2, -side // 2 :]
     assert change.mean() < 25  # four times the difference of two enlargements
+
+
+def test_before_and_after_are_large_and_the_whole_photo_shows_where_the_face_is(portrait) -> None:
+    sheet = Image.open(io.BytesIO(stitch(portrait, portrait // 2, BOX, has_input=True)))
+    side = sheet.height - 40
+    wide = (sheet.width - 16) * 2 // 5
+    assert 620 <= wide <= side == 640
+    pixels_HWC = np.asarray(sheet).astype(int)
+    before, after = pixels_HWC[40:, :wide], pixels_HWC[40:, wide + 8 : 2 * wide + 8]
+    assert np.abs(before / 2 - after).mean() < 3
+    whole = pixels_HWC[80 + side // 2 + 2 :, -(wide // 2) :]
+    yellow = (np.abs(whole - (255, 214, 0)).max(axis=2) < 60).any(axis=0)
+    share = (side // 2 - 40) / portrait.shape[0]  # the photo is square, the place for it wide
+    left, right = np.flatnonzero(yellow)[[0, -1]]
+    assert left == pytest.approx(BOX.left * share, abs=5)
+    assert right == pytest.approx(BOX.right * share, abs=5)
