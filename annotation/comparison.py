@@ -135,15 +135,16 @@ def outdated_reviews(retouches: Iterable[Retouch], tasks: Iterable[Task]) -> fro
     """Keys of the reviews of pictures that a newer one took the place of: a returned file, or a
     restoration of the same photo."""
     replaced = {r.retouch_id for r in retouches if r.state == "superseded"}
-    asked = [t for t in tasks if t.kind == "review" and t.state != "deleted"]
+    asked = [t for t in tasks if t.kind == "review"]
     newest: dict[str, int] = {}
     for task in asked:
-        if task.retouch_id is None:
+        if task.retouch_id is None and task.state != "deleted":
             newest[task.photo_id] = max(task.round, newest.get(task.photo_id, 0))
     return frozenset(
         t.task_key
         for t in asked
-        if t.retouch_id in replaced or (t.retouch_id is None and t.round < newest[t.photo_id])
+        if t.retouch_id in replaced
+        or (t.retouch_id is None and t.round < newest.get(t.photo_id, 0))
     )
 
 
