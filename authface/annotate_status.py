@@ -114,8 +114,8 @@ def _print_restored(answers: Sequence[Reviewed]) -> None:
     if refused:
         console.table(
             "Restored faces that are not taken",
-            ("photo", "answer", "why", "note"),
-            [(o.photo_id[:12], o.decision, ", ".join(o.reasons), o.note) for o in refused],
+            ("photo", "file", "answer", "why", "note"),
+            [(o.photo_id[:12], o.name, o.decision, ", ".join(o.reasons), o.note) for o in refused],
         )
     if answers:
         console.say(f"Doubtful restored faces: {reviews_text(answers)}.")

@@ -19,6 +19,7 @@ from data_manifests.records import Box, Photo, Task
 from data_manifests.store import Store, file_sha256
 from restore.consents import against_looking
 from restore.evaluate import FaceScore, Score, read_srgb
+from restore.reviewed import RESTORED_FACE
 
 __all__ = ["Asked", "Doubtful", "ask_about", "ask_for_review", "stitch"]
 
@@ -140,7 +141,7 @@ def _photo_id(score: Score, known: set[str]) -> str:
 
 def _note(doubt: str, more: int) -> str:
     others = "" if not more else f" (and {more} more doubtful face{'s' if more > 1 else ''})"
-    return f"restored face: {doubt}{others}"
+    return f"{RESTORED_FACE}: {doubt}{others}"
 
 
 def _ask(questions: Sequence[_Question], store: Store, media: Path) -> Asked:

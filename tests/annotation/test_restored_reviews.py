@@ -50,6 +50,7 @@ def test_an_answer_about_a_restored_face_comes_back(desk: Desk, doubtful: Doubtf
     desk.pull()
     (answer,) = reviewed(desk.store)
     assert (answer.photo_id, answer.decision) == (doubtful.photo_id, "fix")
+    assert answer.name == "old.png"
     assert reviews_text([answer]) == "1 to be done again (identity_changed 1x)"
     assert desk.store.read(Consensus) == []
     assert desk.store.read(Retouch) == []
