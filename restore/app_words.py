@@ -38,11 +38,11 @@ CSS = """
 .af-foot { color: var(--body-text-color-subdued); font-size: 13px; line-height: 1.5; }
 .gradio-container .af-table { width: 100%; border-collapse: collapse; font-size: 14px; }
 .gradio-container :is(.af-table, .af-table tr) { border: 0; }
-#af-faces img { max-height: max(240px, 40vh); }
+#af-faces:not(.fullscreen) img { max-height: max(240px, 40vh); }
 .gradio-container .af-table :is(th, td) { text-align: left; padding: 6px 12px 6px 0; border: 0;
   border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
 .gradio-container .af-table td:last-child { overflow-wrap: anywhere; padding-right: 0; }
-@media (min-width: 720px) { #af-result { position: sticky; top: 12px; } }
+@media (min-width: 720px) { #af-result { position: sticky; top: 12px; z-index: 100; } }
 .af-running { min-height: 80px; }
 .af-running span { position: absolute; clip-path: inset(50%); }
 footer .divider { display: none; }

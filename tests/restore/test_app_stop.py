@@ -16,6 +16,7 @@ from PIL import Image
 
 from curation.config import FacesConfig
 from curation.faces import open_finder
+from tests.waiting import until
 
 pytest.importorskip("gradio", reason="the extra `app` is not installed")
 
@@ -172,6 +173,22 @@ def test_progress_and_stop_are_in_view_where_the_settings_are_long(page: Any, ph
     box = button(page, "Stop").bounding_box()
     assert 0 <= box["y"] <= 500 - box["height"]
     button(page, "Stop").click()
+
+
+@pytest.mark.browser
+def test_pictures_fill_the_window_where_that_is_asked_for(page: Any, photo: Path) -> None:
+    page.set_input_files("input[type=file]", photo)
+    page.get_by_text("1 face was found.").wait_for()
+    finish(page)
+    for picture, part in (("#af-faces img", "first"), ("#af-result .slider-wrap img", "last")):
+        full = page.get_by_role("button", name="Fullscreen")
+        getattr(full, part).click()
+        until(page, f"document.querySelector('{picture}').getBoundingClientRect().height > 800")
+        others = """[[0.3, 0.3], [0.5, 0.5], [0.7, 0.7], [0.3, 0.7]].map(([x, y]) =>
+            document.elementFromPoint(innerWidth * x, innerHeight * y)
+        ).filter(e => !e.closest('.fullscreen')).length"""
+        assert page.evaluate(others) == 0
+        page.get_by_role("button", name="Exit").first.click()
 
 
 @pytest.mark.browser
