@@ -8,6 +8,7 @@ from pathlib import Path
 from data_manifests.errors import ConfigError
 from restore.hub import cached_snapshots, check_whole, is_hub_id, is_pickle
 from restore.model import recorded_sha256, weights_sha256
+from restore.parts import check_parts
 from restore.records import faults, read_record, snapshot_of
 
 __all__ = ["Checked", "check_restorer", "quick_sha256"]
@@ -28,9 +29,11 @@ def check_restorer(name: str) -> Checked:
 
     A hub model is compared with what was taken down when it was fetched, one of our own with the
     SHA-256 in its authface.json. Pickled weights are a fault wherever they lie. Raises ConfigError
-    if there is no such model here, CheckpointError if its weights are cut off.
+    if there is no such model here, CheckpointError if a part is missing or its weights are cut off.
     """
     folder = check_whole(_here(name))
+    if (folder / "model_index.json").is_file():
+        check_parts(folder)
     found = [
         f"{p.relative_to(folder).as_posix()} is pickled: it can run code, and is never opened"
         for p in sorted(folder.rglob("*"))

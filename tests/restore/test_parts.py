@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from data_manifests.errors import CheckpointError
+from restore.checking import check_restorer
 from restore.pipeline import AuthFacePipeline, open_restorer
 
 
@@ -83,6 +84,13 @@ def test_what_is_missing_is_told_in_our_words_alone(
     with pytest.raises(CheckpointError, match=wanted):
         open_restorer(str(folder))
     assert capfd.readouterr() == ("", "")
+
+
+def test_to_verify_a_folder_finds_a_missing_part(folder: Path) -> None:
+    assert check_restorer(str(folder)).faults == ()
+    shutil.rmtree(folder / "tokenizer_2")
+    with pytest.raises(CheckpointError, match="tokenizer_2/ is missing"):
+        check_restorer(str(folder))
 
 
 def test_a_part_that_is_given_may_be_missing(folder: Path, restorer_folder: Path) -> None:
