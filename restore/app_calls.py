@@ -62,9 +62,10 @@ def add_api(desk: Desk, settings: Sequence[Any]) -> None:
         steps: float,
         upscale: float,
         colour: str,
+        region: str,
         progress: Any = gr.Progress(),
     ) -> tuple[str | None, str]:
-        asked = Asked(faces, fidelity, int(seed or 0), int(steps), upscale, colour)
+        asked = Asked(faces, fidelity, int(seed or 0), int(steps), upscale, colour, region)
         with _plainly():
             outcome = restored(desk, photo, asked, progress).outcome
         output = str(outcome.target) if outcome.output_sha256 else None

@@ -58,6 +58,7 @@ class Asked:
     steps: int
     upscale: float
     colour: str
+    region: str = "face"
     improve_good: bool = False  # restore also what is good as it is
 
 
@@ -200,6 +201,7 @@ class Desk:
             steps=asked.steps,
             upscale=asked.upscale,
             colour=asked.colour,
+            region=asked.region,
             upscaler=None,
             aligned=False,
             keep_private=False,

@@ -33,6 +33,7 @@ _MOST_WAITING = 8
 _MOST_STEPS = 100
 _COLOURS = [("as in the photo (wavelet)", "wavelet"), ("mean and spread (AdaIN)", "adain")]
 _COLOURS += [("the model's own", "none")]
+_REGIONS = [("the face", "face"), ("the head, with its hair", "head")]
 
 Update = Any  # what Gradio takes as a component's new state
 Pairs = Sequence[tuple[str, Path, Path]]
@@ -171,7 +172,7 @@ class _Result:
 
 
 def _settings(desk: Desk) -> list[Any]:
-    """Fidelity, seed, steps, enlargement and colour, as the server's settings have them."""
+    """Fidelity, seed, steps, enlargement, colour and region, as the server's settings have them."""
     config, steps = desk.restorer.config, desk.restorer.steps
     with gr.Accordion("Settings", open=False):
         fidelity = gr.Slider(
@@ -205,7 +206,8 @@ def _settings(desk: Desk) -> list[Any]:
             [("no", 1), ("2 times", 2), ("4 times", 4)], value=1, label="Enlarge the whole photo"
         )
         colour = gr.Radio(_COLOURS, value=config.colour, label="Colour of restored faces")
-    return [fidelity, seed, steps_slider, upscale, colour]
+        region = gr.Radio(_REGIONS, value=config.region, label="What is restored")
+    return [fidelity, seed, steps_slider, upscale, colour, region]
 
 
 def _look(desk: Desk, upload: str) -> list[Update]:
@@ -292,11 +294,12 @@ def _restoring(desk: Desk, runs: Runs) -> Callable[..., list[Update]]:
         steps: float,
         upscale: float,
         colour: str,
+        region: str,
         request: gr.Request,
         progress: Any = gr.Progress(),
     ) -> list[Update]:
         names = ",".join(str(int(number)) for number in faces)
-        asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour, True)
+        asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour, region, True)
         check = runs.watch(str(request.session_hash))
         try:
             filled = _filled(restored(desk, photo, asked, progress, check), asked)

@@ -148,10 +148,13 @@ def test_gradios_own_client_serves_as_an_api(site: Site, photo: Path, tmp_path: 
 
     client = gradio_client.Client(site.address, verbose=False, download_files=str(tmp_path / "got"))
     file = gradio_client.handle_file(str(photo))
-    output, record = client.predict(file, "largest", 0, 0, 2, 1, "wavelet", api_name="/restore")
+    asked = ("largest", 0, 0, 2, 1, "wavelet", "head")
+    output, record = client.predict(file, *asked, api_name="/restore")
     assert Path(output).name == "portrait.png"
     assert Path(output).read_bytes()[:4] == b"\x89PNG"
-    assert json.loads(Path(record).read_text())["output"]["path"] == "portrait.png"
+    said = json.loads(Path(record).read_text())
+    assert said["output"]["path"] == "portrait.png"
+    assert said["settings"]["region"] == "head"
     names = set(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
     assert names == {"/faces", "/restore"}
     client.close()
@@ -196,8 +199,9 @@ def png(size: tuple[int, int]) -> bytes:
 
 def test_settings_are_checked_on_the_server(site: Site, jpeg: bytes) -> None:
     photo = site.uploaded("a.jpg", jpeg)
-    good = ("all", 0, 0, 2, 1, "wavelet")
-    for place, value in ((0, ""), (0, "nobody"), (1, 7), (2, -1), (3, 10**6), (4, 99), (5, "red")):
+    good = ("all", 0, 0, 2, 1, "wavelet", "face")
+    wrong = ((0, ""), (0, "nobody"), (1, 7), (2, -1), (3, 10**6), (4, 99), (5, "red"), (6, "hat"))
+    for place, value in wrong:
         values = [value if place == n else v for n, v in enumerate(good)]
         how, told = site.result("restore", photo, *values)
         assert how == "error", (place, value)
