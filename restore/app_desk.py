@@ -103,6 +103,11 @@ class Desk:
         """True if a face that came out unlike its input is restored again."""
         return self.restorer.config.guard.enabled and not self.restorer.facts.tiny
 
+    @property
+    def is_closing(self) -> bool:
+        """True once the server was told to end."""
+        return self._closing.is_set()
+
     def stop(self) -> None:
         """Have what runs now end at its next step, and nothing more begin."""
         self._closing.set()
@@ -185,7 +190,7 @@ class Desk:
         return told
 
     def _check_open(self) -> None:
-        if self._closing.is_set():
+        if self.is_closing:
             raise StoppedError("The server is being stopped.")
 
     def _config(self, asked: Asked) -> RestoreConfig:

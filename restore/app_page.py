@@ -285,7 +285,7 @@ def _failing(runs: Runs) -> Callable[..., list[Update] | Update]:
     return fail_on_page
 
 
-def _restoring(desk: Desk, runs: Runs) -> Callable[..., list[Update]]:
+def _restoring(desk: Desk, runs: Runs) -> Callable[..., list[Update] | Update]:
     def restore_on_page(  # noqa: PLR0913, PLR0917 (one argument per control of the page)
         photo: str | None,
         faces: list[int],
@@ -297,13 +297,15 @@ def _restoring(desk: Desk, runs: Runs) -> Callable[..., list[Update]]:
         region: str,
         request: gr.Request,
         progress: Any = gr.Progress(),
-    ) -> list[Update]:
+    ) -> list[Update] | Update:
         names = ",".join(str(int(number)) for number in faces)
         asked = Asked(names, fidelity, int(seed or 0), int(steps), upscale, colour, region, True)
         check = runs.watch(str(request.session_hash))
         try:
             filled = _filled(restored(desk, photo, asked, progress, check), asked)
         except StoppedError as end:
+            if not desk.is_closing:
+                return gr.skip()  # what stopped it says so; this may come later than the next photo
             filled = _no_result(said(end.wrong))
         except Exception as error:
             filled = _no_result(trouble(error_words(error)))

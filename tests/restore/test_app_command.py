@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -71,4 +72,48 @@ def test_it_serves_until_it_is_ended_and_leaves_nothing_behind(
         process.send_signal(signal.SIGTERM)
         assert "deleted" in process.stdout.read()
         assert process.wait(60) == 0
+    assert not list(temporary.glob("authface-app-*"))
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_it_ends_while_a_photo_is_restored(
+    restorer_folder: Path, tmp_path: Path, portrait, free_port: Callable[[], int], told: int
+) -> None:
+    """Python may not end in the middle of a thread that computes: it would abort."""
+    import httpx
+    from PIL import Image
+
+    temporary, photo = tmp_path / "temporary", tmp_path / "photo.png"
+    temporary.mkdir()
+    Image.fromarray(portrait).save(photo)
+    words = ("app", "--model", str(restorer_folder), "--port", str(free_port()))
+    with subprocess.Popen(
+        [sys.executable, "-m", "authface", *words],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = next(line for line in process.stdout if "ready" in line).split()[-1]
+            at = f"{address}gradio_api"
+            with photo.open("rb") as file:
+                (path,) = httpx.post(f"{at}/upload", files={"files": file}, timeout=60).json()
+            given = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            for seed in range(6):  # one runs, the others wait
+                asked = {"data": [given, "all", 0, seed, 100, 1, "none", "face"]}
+                httpx.post(f"{at}/call/restore", json=asked, timeout=60).raise_for_status()
+            deadline = time.monotonic() + 60
+            while not list(temporary.glob("authface-app-*/work-*/out")):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(told)
+            printed, warned = process.communicate(timeout=120)
+        finally:
+            process.kill()  # a failure above may not wait for a server that goes on
+    assert "deleted" in printed
+    assert "terminate called" not in warned
+    assert process.returncode == 0
     assert not list(temporary.glob("authface-app-*"))

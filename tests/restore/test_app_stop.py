@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),  # and knows pandas 3
 ]
 
-STEPS = 600  # many more than the browser needs time to press a button
+STEPS = 600  # with the rest after each, many more than the browser needs to press a button
+REST_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,16 @@ class Site:
 @pytest.fixture(scope="module")
 def site(make_restorer, free_port, tmp_path_factory: Any) -> Iterator[Site]:
     """A page whose restorations take long, unless fewer steps are asked for."""
+    restorer = make_restorer(steps=STEPS)
+    # All tests share the U-Net; a tiny one is done before Stop is found.
+    resting = restorer._pipe.unet.register_forward_hook(lambda *_: time.sleep(REST_S))
     with (
         AppFolder(tmp_path_factory.mktemp("stop")) as folder,
-        Desk(make_restorer(steps=STEPS), open_finder(FacesConfig()), folder) as desk,
+        Desk(restorer, open_finder(FacesConfig()), folder) as desk,
         serving(desk, port=free_port()) as address,
     ):
         yield Site(address, desk)
+    resting.remove()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()  # what Gradio leaves open is closed here, and not in somebody else's test
