@@ -14,6 +14,7 @@ import typer
 from authface import console
 from authface.presets import ConfigOption, with_file
 from authface.settings import WorkspaceOption, open_workspace
+from authface.stopping import ToldToStop
 
 if TYPE_CHECKING:
     from data_manifests.config import Section
@@ -227,9 +228,10 @@ def _follow(steps: Iterator[Step], place: Workspace, name: str, base: str) -> No
     try:
         taken = list(_tracked(steps, folder) if first else steps)
     except Stopped as stopped:
-        if first:
-            console.note(f"{stopped.wrong} Go on by the same command with --resume --name {name}.")
-        raise typer.Exit(stopped.exit_code) from None
+        if not first:
+            raise typer.Exit(stopped.exit_code) from None
+        todo = f"Go on by the same command with --resume --name {name}."
+        raise ToldToStop(stopped.exit_code, stopped.wrong, todo) from None
     if first:
         _sum_up(taken, folder)
         console.say(f"  curves and pictures: {write_run_page(place, name)}")

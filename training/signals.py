@@ -19,8 +19,9 @@ class Stopped(AuthFaceError):  # noqa: N818 - being told to stop is no error
     """The run was told to stop and has saved its state; `exit_code` is 128 + the signal."""
 
     def __init__(self, step: int, number: int) -> None:
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         super().__init__(
-            f"Stopped by {signal.Signals(number).name} after step {step}; the state is saved.",
+            f"Stopped by {name} after step {step}; the state is saved.",
             "Go on with --resume.",
         )
         self.step, self.exit_code = step, 128 + number
