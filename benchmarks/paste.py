@@ -165,9 +165,11 @@ def by_facexlib(helper: Any, frame_HWC: Srgb, face_HWC: Floats, matrix_23: Matri
 def show_seams(cases: list[Case], helper: Any) -> None:
     """The gradient across the edge over the gradient beside it, for both ways."""
     ways = {
-        "ours": [
-            seam(case, _ours(case), mask_of(case.matrix_23, case.photo_HWC.shape)) for case in cases
+        f"ours, the {region}": [
+            seam(c, _ours(c, region), mask_of(c.matrix_23, c.photo_HWC.shape, region))
+            for c in cases
         ]
+        for region in ("face", "head")
     }
     if helper is not None:
         theirs = [by_facexlib(helper, c.photo_HWC, c.face_HWC, c.matrix_23) for c in cases]
@@ -180,17 +182,17 @@ def show_seams(cases: list[Case], helper: Any) -> None:
         print(f"  {name}: median {middle:.3f} (10 % {low:.3f}, 90 % {high:.3f}), {over} above 1.1")
 
 
-def _ours(case: Case) -> Srgb:
+def _ours(case: Case, region: str = "face") -> Srgb:
     after_HWC = case.photo_HWC.copy()
-    paste(after_HWC, case.face_HWC, case.matrix_23)
+    paste(after_HWC, case.face_HWC, case.matrix_23, region=region)
     return after_HWC
 
 
-def mask_of(matrix_23: Matrix, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def mask_of(matrix_23: Matrix, shape: tuple[int, ...], region: str = "face") -> NDArray[np.bool_]:
     """Where our mask is not 0."""
-    region, mask_HW = mask_in_photo(matrix_23, SIZE, shape)
+    place, mask_HW = mask_in_photo(matrix_23, SIZE, shape, region)
     inside = np.zeros(shape[:2], bool)
-    inside[region] = mask_HW > 0
+    inside[place] = mask_HW > 0
     return inside
 
 

@@ -130,7 +130,7 @@ def test_a_program_restores_a_photo_and_gets_its_name_and_marks(site: Site, jpeg
     how, (faces,) = site.result("faces", photo)
     assert how == "complete"
     assert [(f["face"], f["reason"]) for f in faces] == [(0, "")]
-    how, (output, record) = site.result("restore", photo, "all", 0.5, 7, 2, 2, "adain")
+    how, (output, record) = site.result("restore", photo, "all", 0.5, 7, 2, 2, "adain", "face")
     assert how == "complete"
     assert output["orig_name"] == "Ärmel (1).jpg"
     said = httpx.get(record["url"]).json()
@@ -186,7 +186,7 @@ def test_wrong_uploads_get_plain_words(
         assert "toml" not in str(told)
     else:
         assert (how, told) == ("complete", [[]])
-        _, (output, record) = site.result("restore", photo, "all", 0, 0, 2, 1, "none")
+        _, (output, record) = site.result("restore", photo, "all", 0, 0, 2, 1, "none", "face")
         assert output is None
         assert httpx.get(record["url"]).json()["status"] == "nothing"
 
