@@ -64,7 +64,8 @@ def restore(
         bool, typer.Option("--aligned", help="Each input is one aligned face already.")
     ] = False,
     region: Annotated[
-        str | None, typer.Option(help="face (brow to chin), or head: with its hair.")
+        str | None,
+        typer.Option(help="face (brow to chin), or head: with its hair, which nothing judges."),
     ] = None,
     upscale: Annotated[
         float | None, typer.Option(help="Enlarge the whole photo: 2 is twice the size.")

@@ -20,7 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from guard import sharp_faces
+from guard import PRESETS, sharp_faces
 from guard_pairs import SIDE, toned
 
 from curation.config import FacesConfig
@@ -29,10 +29,11 @@ from restore.artefacts import artefacts
 from restore.config import GuardConfig
 from restore.guard import too_unlike
 from restore.identity import FaceComparer
+from restore.metrics import psnr
 from training.degrade import degrade, preset
 
-PRESETS = ("authface", "codeformer3", "faceme", "realesrgan", "codeformer2")
 SMALL = SIDE // 4
+INNER = slice(SIDE // 4, 3 * SIDE // 4)  # of the face, in rows and in columns
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -58,13 +59,6 @@ class RealEsrgan:
         made_HWC = np.array(made).transpose(1, 2, 0)
         restored: Pixels = np.clip(np.rint(made_HWC * 255), 0, 255).astype(np.uint8)
         return restored
-
-
-def psnr(one: Pixels, other: Pixels) -> float:
-    """In dB, of the inner face."""
-    inner = slice(SIDE // 4, 3 * SIDE // 4)
-    error = (one[inner, inner].astype(float) - other[inner, inner]) ** 2
-    return float(10 * np.log10(255**2 / max(error.mean(), 1e-9)))
 
 
 def main() -> None:
@@ -94,8 +88,8 @@ def main() -> None:
             compare = FaceComparer(before, finder)
             sharp = faces[number].face
             other = toned(restored[(number + 1 + options.seed) % len(faces)], after)
-            told["before"].append(psnr(before, sharp))
-            told["after"].append(psnr(after, sharp))
+            told["before"].append(psnr(before[INNER, INNER], sharp[INNER, INNER]))
+            told["after"].append(psnr(after[INNER, INNER], sharp[INNER, INNER]))
             told["why"].append(too_unlike(compare.likeness(after), config))
             told["fault"].append(artefacts(after, before))
             told["other"].append(not too_unlike(compare.likeness(other), config))

@@ -206,7 +206,12 @@ def _settings(desk: Desk) -> list[Any]:
             [("no", 1), ("2 times", 2), ("4 times", 4)], value=1, label="Enlarge the whole photo"
         )
         colour = gr.Radio(_COLOURS, value=config.colour, label="Colour of restored faces")
-        region = gr.Radio(_REGIONS, value=config.region, label="What is restored")
+        region = gr.Radio(
+            _REGIONS,
+            value=config.region,
+            label="What is restored",
+            info="Only the face is checked against the photo.",
+        )
     return [fidelity, seed, steps_slider, upscale, colour, region]
 
 

@@ -87,10 +87,14 @@ def copy_of(photo: Path, folder: Path, name: str) -> Path:
     return file
 
 
-def begin(page: Any, photo: Path) -> None:
-    """Restore a photo, and wait until the model works."""
+def upload(page: Any, photo: Path) -> None:
     page.set_input_files("input[type=file]", photo)
     page.get_by_text("1 face was found.").wait_for()
+
+
+def begin(page: Any, photo: Path) -> None:
+    """Restore a photo, and wait until the model works."""
+    upload(page, photo)
     button(page, "Restore").click()
     page.get_by_text(re.compile(r"Restoring 1 face, about .* left")).wait_for()
 
@@ -130,8 +134,7 @@ def test_another_photo_ends_what_runs_for_the_one_before(
     begin(page, photo)
     page.get_by_label("Clear").click()
     button(page, "Stop").wait_for(state="hidden")
-    page.set_input_files("input[type=file]", copy_of(photo, tmp_path, "second.png"))
-    page.get_by_text("1 face was found.").wait_for()
+    upload(page, copy_of(photo, tmp_path, "second.png"))
     finish(page)
     assert site.results() == ["second.png"]
 
@@ -141,8 +144,7 @@ def test_closing_the_page_ends_what_runs_for_it(
     page: Any, site: Site, photo: Path, tmp_path: Path
 ) -> None:
     other = opened(page.context.new_page(), site)
-    other.set_input_files("input[type=file]", copy_of(photo, tmp_path, "other.png"))
-    other.get_by_text("1 face was found.").wait_for()
+    upload(other, copy_of(photo, tmp_path, "other.png"))
     begin(page, photo)
     page.close()
     finish(other)
@@ -155,8 +157,7 @@ def test_a_restoration_that_waits_for_another_is_stopped_at_once(
 ) -> None:
     begin(page, photo)
     other = opened(page.context.new_page(), site)
-    other.set_input_files("input[type=file]", copy_of(photo, tmp_path, "other.png"))
-    other.get_by_text("1 face was found.").wait_for()
+    upload(other, copy_of(photo, tmp_path, "other.png"))
     button(other, "Restore").click()
     button(other, "Stop").click()
     other.get_by_text("Stopped. Nothing was kept.").wait_for()
